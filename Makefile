@@ -1,0 +1,47 @@
+# piker: `make demo` shows it, `make test` proves it. Everything is set up in .venv and build/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := packaging/requirements
+
+.PHONY: help demo test lint bench setup clean
+help:
+	@echo "make demo    show live quotes and bars on recorded data, about twenty seconds"
+	@echo "make test    linters and all tests"
+	@echo "make lint    linters alone"
+	@echo "make bench   measure speed and weight; ONLY=fanout runs one"
+
+demo: $(VENV)/.run
+	@$(BIN)/python -m piker.cli.demo
+
+test: $(VENV)/.test
+	@packaging/prepare tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/python -m pytest tests/test_linters.py
+
+bench: $(VENV)/.bench
+	@$(BIN)/python -m tests.bench $(ONLY)
+
+setup: $(VENV)/.test
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python $(LOCKS)/run.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKS)/run.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run $(LOCKS)/test.txt $(LOCKS)/systemd.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKS)/test.txt
+	@packaging/prepare pystemd $(BIN)/python
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run $(LOCKS)/bench.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKS)/bench.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist
