@@ -1,0 +1,106 @@
+"""Logging: to the journal with fields, where systemd connects us to it; else readable on stderr.
+
+Daemons log with the standard library's `logging`; `fields` names what an entry is about:
+
+    logger.warning("…", extra=fields(market=fqme, message_id=MARKET_STALE))
+
+Protocol: systemd.io, "Native Journal Protocol".
+"""
+
+import logging
+import os
+import socket
+import struct
+import sys
+from typing import Any
+
+JOURNAL_SOCKET = "/run/systemd/journal/socket"
+MAX_MESSAGE = 48 * 1024
+"""Bytes of one entry's text; more is cut, so that an entry always fits one datagram."""
+
+# Message ids: made by `systemd-id128 new`, for `journalctl MESSAGE_ID=…` and the catalog.
+FEED_LOST = "fd541015a7584d38b30c901d5d99dd1a"
+FEED_BACK = "9a0e76744e694e3c908738aaafd8d1a0"
+MARKET_STALE = "90182a92e8754aa6b09e7ddd893e57c0"
+MARKET_LIVE = "34b251eb6cca43d3822efecd2b07154e"
+CANT_WORK = "a5ac66c21d844015ba1a481a2c10d129"
+KEPT_ALIVE = "52ef42eee6f04a54946d77a9856ac5c9"
+
+_PRIORITY = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
+
+
+def fields(
+    *,
+    message_id: str | None = None,
+    market: str | None = None,
+    provider: str | None = None,
+) -> dict[str, Any]:
+    """What a log entry is about, for `extra`; becomes PIKER_… fields and MESSAGE_ID."""
+    named = {"MESSAGE_ID": message_id, "PIKER_MARKET": market, "PIKER_PROVIDER": provider}
+    return {"fields": {name: value for name, value in named.items() if value is not None}}
+
+
+def set_up(daemon: str, provider: str | None) -> None:
+    """Send this process's log to where it is read."""
+    always = fields(provider=provider)["fields"]
+    handler: logging.Handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {daemon} %(levelname)s %(message)s"))
+    if _stderr_is_the_journal():
+        handler = JournalHandler(JOURNAL_SOCKET, {"SYSLOG_IDENTIFIER": daemon, **always})
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def _stderr_is_the_journal() -> bool:
+    """systemd names the device and inode of what it connected: systemd.exec(5), JOURNAL_STREAM."""
+    try:
+        stat = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
+
+
+class JournalHandler(logging.Handler):
+    """Writes entries to the journal's socket. Never waits: what does not fit is counted."""
+
+    def __init__(self, path: str, always: dict[str, str]) -> None:
+        super().__init__()
+        self._path = path
+        self._always = always
+        self._lost = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one entry."""
+        entry = {
+            "MESSAGE": self._text(record),
+            "PRIORITY": str(_PRIORITY.get(record.levelname, 6)),
+            "CODE_FILE": record.pathname,
+            "CODE_LINE": str(record.lineno),
+            "CODE_FUNC": record.funcName or "",
+            **self._always,
+            **getattr(record, "fields", {}),
+        }
+        try:
+            self._socket.sendto(encode_entry(entry), self._path)
+            self._lost = 0
+        except OSError:
+            self._lost += 1
+
+    def _text(self, record: logging.LogRecord) -> str:
+        text = self.format(record)
+        lost = f" ({self._lost} entries before this were lost)" if self._lost else ""
+        return text.encode(errors="replace")[:MAX_MESSAGE].decode(errors="ignore") + lost
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        super().close()
+
+
+def encode_entry(entry: dict[str, str]) -> bytes:
+    """One journal entry; every value with its length, so that it may hold line ends."""
+    return b"".join(
+        name.encode() + b"\n" + struct.pack("<Q", len(value)) + value + b"\n"
+        for name, value in ((name, text.encode(errors="replace")) for name, text in entry.items())
+    )

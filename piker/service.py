@@ -1,0 +1,325 @@
+"""What every daemon of the suite is: activated by a connection, watched, idle by exiting.
+
+    sys.exit(service.main(daemon, instance, open_daemon))
+
+Task tree of a daemon's process:
+
+    run
+    ├─ daemon.run          the daemon's own tree
+    ├─ server.serve        one task a listening socket, one a conversation (piker.varlink)
+    ├─ reporter            STATUS and Health*, when something has changed
+    ├─ watchdog            feeds the manager's, if every part of the tree is alive
+    └─ until_the_end       a signal, or nobody to talk to for idle_exit
+"""
+
+import errno
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import trio
+
+from piker import clock, log, paths
+from piker.errors import Fault, Refused, say
+from piker.interfaces import Interface
+from piker.interfaces.introspection import INTROSPECTION, GetInfo, Info
+from piker.interfaces.service import SERVICE, Component, Counter, Health, HealthReply
+from piker.notify import Manager
+from piker.transport import Connection, listen
+from piker.varlink import Client, Server, Stream
+
+EXIT_KEEP = 75
+"""Told to end with a reason to live: the unit has RestartForceExitStatus=75."""
+REPORT_PAUSE_S = 0.2
+"""STATUS is told at most five times a second."""
+
+logger = logging.getLogger(__name__)
+
+
+class Part:
+    """A part of the task tree that the watchdog waits for.
+
+    It calls `beat` whenever it has done work. `probe` puts something into the queue of its work
+    that makes it beat: a part without work is asked, not suspected.
+    """
+
+    def __init__(self, name: str, probe: Callable[[], None]) -> None:
+        self.name = name
+        self.probe = probe
+        self.alive = False
+
+    def beat(self) -> None:
+        """Say that it has done work."""
+        self.alive = True
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a daemon is, as it says itself."""
+
+    status: str
+    state: Literal["running", "degraded", "failed", "stopping"] = "running"
+    components: tuple[Component, ...] = ()
+    counters: tuple[Counter, ...] = ()
+
+
+class Daemon(Protocol):
+    """What a daemon brings; `Service` does the rest."""
+
+    @property
+    def handlers(self) -> Mapping[Interface, object]:
+        """What answers each interface (piker.varlink.Server)."""
+
+    def report(self) -> Report:
+        """How it is."""
+
+    def reason_to_live(self) -> str:
+        """Why it must not end, or an empty text."""
+
+    async def run(self) -> None:
+        """Its own task tree, until cancelled."""
+
+
+OpenDaemon = Callable[["Service"], AbstractAsyncContextManager[Daemon]]
+
+
+class Service:
+    """The process around a daemon, for the daemon to talk to."""
+
+    def __init__(self, name: str, instance: str | None, manager: Manager) -> None:
+        self.name = name
+        self.instance = instance
+        self.manager = manager
+        self.parts: list[Part] = []
+        self.idle_exit_s = 300.0
+        self._changed = trio.Event()
+
+    @property
+    def unit(self) -> str:
+        """The unit's name, without its kind."""
+        return f"{self.name}@{self.instance}" if self.instance else self.name
+
+    def part(self, name: str, probe: Callable[[], None]) -> Part:
+        """Have the watchdog wait for a part of the tree."""
+        part = Part(name, probe)
+        self.parts.append(part)
+        return part
+
+    def changed(self) -> None:
+        """Say that `Daemon.report` would now give something else."""
+        self._changed.set()
+
+    async def change(self) -> None:
+        """Wait until something has changed; for one task."""
+        await self._changed.wait()
+        self._changed = trio.Event()
+
+
+class CantWork:
+    """Stands in for a daemon that can't do its work: answers each call with the reason."""
+
+    def __init__(self, fault: Fault, interfaces: tuple[Interface, ...]) -> None:
+        self.fault = fault
+        self.handlers: Mapping[Interface, object] = dict.fromkeys(interfaces, self)
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[None]]:
+        async def refuse(*_: object) -> None:
+            raise Refused(self.fault)
+
+        return refuse
+
+    def report(self) -> Report:
+        """Failed, and why."""
+        return Report(say(self.fault), "failed")
+
+    def reason_to_live(self) -> str:
+        """None."""
+        return ""
+
+    async def run(self) -> None:
+        """Nothing to do."""
+        logger.error(
+            "can't work: %s; every call is answered so",
+            say(self.fault),
+            extra=log.fields(message_id=log.CANT_WORK),
+        )
+
+
+def main(
+    name: str,
+    instance: str | None,
+    open_daemon: OpenDaemon,
+    interfaces: tuple[Interface, ...],
+) -> int:
+    """Run a daemon to its end; gives the exit status."""
+    log.set_up(name, instance)
+    return trio.run(_run, Service(name, instance, Manager()), open_daemon, interfaces)
+
+
+async def _run(service: Service, open_daemon: OpenDaemon, interfaces: tuple[Interface, ...]) -> int:
+    try:
+        listeners, by_hand = _listeners(service)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        logger.error("%s is served here already: %s", service.unit, error.strerror)
+        return 1
+    async with AsyncExitStack() as stack:
+        stack.callback(_remove, by_hand)
+        daemon: Daemon
+        try:
+            daemon = await stack.enter_async_context(open_daemon(service))
+        except Refused as no:
+            daemon = CantWork(no.fault, interfaces)
+        return await _Process(service, daemon).run(listeners)
+    raise AssertionError("an exit stack swallows nothing here")
+
+
+def _listeners(service: Service) -> tuple[list[socket.socket], list[str]]:
+    """The sockets that the manager listens on for us; by hand, one of our own and its path."""
+    inherited = [sock for socks in service.manager.listeners.values() for sock in socks]
+    if inherited:
+        return inherited, []
+    path = paths.fitting(paths.socket_path(service.name, service.instance))
+    sock = listen(path)
+    logger.info("%s listens on unix:%s", service.unit, path)
+    return [sock], [path]
+
+
+def _remove(files: list[str]) -> None:
+    for path in files:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+class _Process:
+    """One run of a daemon: its server, its status, its watchdog, its end."""
+
+    def __init__(self, service: Service, daemon: Daemon) -> None:
+        self.service = service
+        self.daemon = daemon
+        self.server = Server(service.unit, {**daemon.handlers, SERVICE: self})
+        self._since_ns = clock.wall_ns()
+        self._last = daemon.report()
+        self._reported = trio.Event()
+        self._stopping = False
+
+    async def run(self, listeners: list[socket.socket]) -> int:
+        """Serve until told to end or idle; gives the exit status."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.daemon.run)
+            nursery.start_soon(self.server.serve, listeners)
+            nursery.start_soon(self._report)
+            nursery.start_soon(self._feed_watchdog)
+            self.service.manager.notify("READY=1", f"STATUS={self._last.status}")
+            status = await self._until_the_end()
+            self._stopping = True
+            self.service.manager.notify("STOPPING=1")
+            await self.server.drain()
+            nursery.cancel_scope.cancel()
+        return status
+
+    async def health(self, call: Health, stream: Stream | None) -> HealthReply:
+        """piker.Service.Health."""
+        while stream is not None:
+            reported = self._reported
+            await stream.send(self._health())
+            await reported.wait()
+        return self._health()
+
+    def _health(self) -> HealthReply:
+        report = self.daemon.report()
+        return HealthReply(
+            state="stopping" if self._stopping else report.state,
+            since_ns=self._since_ns,
+            status=report.status,
+            components=report.components,
+            counters=(
+                Counter(name="conversations", value=self.server.engaged),
+                Counter(name="calls", value=self.server.served),
+                *report.counters,
+            ),
+        )
+
+    async def _report(self) -> None:
+        while True:
+            await self.service.change()
+            report = self.daemon.report()
+            if report.state != self._last.state:
+                self._since_ns = clock.wall_ns()
+            if report.status != self._last.status:
+                self.service.manager.notify(f"STATUS={report.status}")
+            self._last = report
+            self._reported.set()
+            self._reported = trio.Event()
+            await trio.sleep(REPORT_PAUSE_S)
+
+    async def _feed_watchdog(self) -> None:
+        timeout_s = self.service.manager.watchdog_s
+        if timeout_s is None:
+            return
+        async with trio.open_nursery() as nursery:
+            wire = self.service.part("wire", lambda: nursery.start_soon(self._ask_ourselves, wire))
+            start, rounds = trio.current_time(), 0
+            while True:
+                rounds += 1
+                await trio.sleep_until(start + rounds * timeout_s / 4)
+                self._feed_or_probe()
+
+    def _feed_or_probe(self) -> None:
+        silent = [part for part in self.service.parts if not part.alive]
+        for part in silent:
+            part.probe()
+        if not silent:
+            self.service.manager.notify("WATCHDOG=1")
+            for part in self.service.parts:
+                part.alive = False
+
+    async def _ask_ourselves(self, wire: Part) -> None:
+        """The serving part's probe: a conversation over a socket pair."""
+        ours, theirs = socket.socketpair()
+        connection = Connection(ours)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.server.converse, theirs)
+            await Client(connection, INTROSPECTION, self.service.unit).call(GetInfo(), Info)
+            connection.close()
+        wire.beat()
+
+    async def _until_the_end(self) -> int:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_idle, nursery.cancel_scope)
+                async for number in signals:
+                    logger.info("told to end by %s", signal.Signals(number).name)
+                    nursery.cancel_scope.cancel()
+                    return self._exit_status() if number == signal.SIGTERM else 0
+        logger.info("idle for %g s: ends, the socket stays", self.service.idle_exit_s)
+        return 0
+
+    def _exit_status(self) -> int:
+        reason = self.daemon.reason_to_live()
+        if not reason:
+            return 0
+        logger.info(
+            "has a reason to live: %s; exit %d asks to be started again",
+            reason,
+            EXIT_KEEP,
+            extra=log.fields(message_id=log.KEPT_ALIVE),
+        )
+        return EXIT_KEEP
+
+    async def _until_idle(self, waiting: trio.CancelScope) -> None:
+        while True:
+            if self.server.engaged or self.daemon.reason_to_live():
+                self.server.engaged_until = trio.current_time()
+            due = self.server.engaged_until + self.service.idle_exit_s
+            if trio.current_time() < due:
+                await trio.sleep_until(due)
+            elif await self.server.rest():
+                waiting.cancel()
+                return
