@@ -1,0 +1,193 @@
+"""The bars of one datad: shared memory for each market and period that somebody reads."""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from piker import clock
+from piker.core.bars import LATE_AT, NS, PERIODS_S
+from piker.core.marketdata import MarketData
+from piker.notify import Manager
+from piker.quotes import Quote
+from piker.sharedbars import NotBars, SharedBars
+
+LINGER_NS = 60 * NS
+"""Bars that nobody reads any more are kept so long: readers come back after a restart."""
+
+_STORED = re.compile(r"(bars-(\d+)-.+)-(\d+)")
+"""Name in the manager's store: bars, period, market, generation."""
+
+Stored = Callable[[int, int], None]
+
+logger = logging.getLogger(__name__)
+
+
+class Series:
+    """One market's bars of one period, and who reads them."""
+
+    def __init__(self, bars: SharedBars) -> None:
+        self.bars = bars
+        self.readers = 0
+        self.unread_since_ns = 0
+        self._renewed = trio.Event()
+
+    def renew(self) -> None:
+        """Tell readers that there is another memfd."""
+        self._renewed.set()
+        self._renewed = trio.Event()
+
+    async def renewed(self, generation: int) -> None:
+        """Wait until there is a later generation than this."""
+        while self.bars.generation == generation:
+            await self._renewed.wait()
+
+
+class BarKeeper:
+    """Makes bars for those who read them, and has the manager keep them over a crash."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._series: dict[str, dict[int, Series]] = {}
+        self._left = _left_behind(manager)
+        self._started_ns = clock.boot_ns()
+
+    def __len__(self) -> int:
+        return sum(len(periods) for periods in self._series.values())
+
+    @property
+    def readers(self) -> int:
+        """Who reads: open Bars streams, and markets that are kept."""
+        return sum(series.readers for series in self._all())
+
+    @property
+    def late(self) -> int:
+        """Ticks that came when their bar was final."""
+        return sum(series.bars.table.ints[LATE_AT] for series in self._all())
+
+    @contextmanager
+    def reading(self, market: str, period_s: int) -> Iterator[Series]:
+        """The bars of a market, kept up to date while the context is open and a while longer."""
+        periods = self._series.setdefault(market, {})
+        series = periods.get(period_s)
+        if series is None:
+            series = periods[period_s] = Series(self._open(market, period_s))
+        series.readers += 1
+        try:
+            yield series
+        finally:
+            series.readers -= 1
+            series.unread_since_ns = clock.boot_ns()
+
+    def take(self, data: MarketData, quote: Quote) -> None:
+        """Put a quote's prices into the market's bars: its trades, or its mid where it has none."""
+        periods = self._series.get(quote.market)
+        if not periods or not quote.ticks:
+            return
+        if data.market.has_trades:
+            for tick in quote.ticks:
+                if tick.kind == "trade":
+                    self._put(periods, tick.time_ns, tick.price, tick.size or 0.0, derived=False)
+        elif mid := data.price():
+            self._put(periods, quote.ticks[-1].time_ns, mid[0], None, derived=True)
+
+    def _put(
+        self,
+        periods: dict[int, Series],
+        time_ns: int,
+        price: float,
+        size: float | None,
+        *,
+        derived: bool,
+    ) -> None:
+        for series in periods.values():
+            if series.bars.take(time_ns, price, size, derived=derived):
+                series.renew()
+
+    def end_of(self, now_ns: int) -> None:
+        """A period has ended at this UTC instant: bars become final."""
+        for series in self._all():
+            series.bars.writer.close(now_ns)
+
+    def drop_unread(self) -> None:
+        """Let go of bars that nobody has read for a while."""
+        now_ns = clock.boot_ns()
+        for market, periods in list(self._series.items()):
+            for period_s, series in list(periods.items()):
+                if not series.readers and now_ns - series.unread_since_ns > LINGER_NS:
+                    self._drop(market, period_s)
+        if self._left and now_ns - self._started_ns > LINGER_NS:
+            for name in list(self._left):
+                self._forget_left(name)
+
+    def cover(self, market: str, from_ns: int, to_ns: int) -> None:
+        """Say that the market's feed was live then."""
+        for series in self._series.get(market, {}).values():
+            series.bars.writer.cover(from_ns, to_ns)
+
+    def _open(self, market: str, period_s: int) -> SharedBars:
+        name = f"bars-{period_s}-{market}"
+
+        def stored(fd: int, generation: int) -> None:
+            """The new one is kept before the old one goes: a crash between them loses nothing."""
+            self._manager.store(f"{name}-{generation}", fd)
+            self._manager.forget(f"{name}-{generation - 1}")
+
+        bars = self._adopt(market, period_s, name, stored)
+        bars.writer.close(clock.wall_ns())
+        return bars
+
+    def _adopt(self, market: str, period_s: int, name: str, stored: Stored) -> SharedBars:
+        """Bars that begin with what a datad before us left, if it left any that can be read."""
+        if name not in self._left:
+            return SharedBars(market, period_s, stored)
+        try:
+            bars = SharedBars(market, period_s, stored, left=self._left[name][1])
+            logger.info("bars of %s, %d s: kept over the restart", market, period_s)
+        except NotBars as error:
+            logger.warning("bars of %s, %d s, begin anew: %s", market, period_s, error)
+            bars = SharedBars(market, period_s, stored)
+        self._forget_left(name)
+        return bars
+
+    def _forget_left(self, name: str) -> None:
+        generation, fd = self._left.pop(name)
+        os.close(fd)
+        self._manager.forget(f"{name}-{generation}")
+
+    def _drop(self, market: str, period_s: int) -> None:
+        periods = self._series[market]
+        bars = periods.pop(period_s).bars
+        bars.close()
+        self._manager.forget(f"bars-{period_s}-{market}-{bars.generation}")
+        if not periods:
+            del self._series[market]
+
+    def _all(self) -> Iterator[Series]:
+        for periods in self._series.values():
+            yield from periods.values()
+
+
+def _left_behind(manager: Manager) -> dict[str, tuple[int, int]]:
+    """What a datad before us had stored: the newest generation and its memfd, by name.
+
+    Anything else in the store goes.
+    """
+    left: dict[str, tuple[int, int]] = {}
+    for full_name, fds in manager.stored.items():
+        named = _STORED.fullmatch(full_name)
+        name, generation = (named[1], int(named[3])) if named else ("", 0)
+        if named and int(named[2]) in PERIODS_S and left.get(name, (-1, -1))[0] < generation:
+            older, left[name] = left.get(name), (generation, fds.pop())
+            if older:
+                os.close(older[1])
+                manager.forget(f"{name}-{older[0]}")
+        else:
+            manager.forget(full_name)
+        for fd in fds:
+            os.close(fd)
+    manager.stored.clear()
+    return left

@@ -1,0 +1,180 @@
+"""The contract between the daemons and a provider, and how a provider is found.
+
+A provider is a package: `piker.brokers.NAME`, or one that an entry point of the group
+`piker.brokers` names. Its `__init__` holds a `PROVIDER` and imports nothing that only one daemon
+needs; each endpoint is named as "module:function" and loaded by the daemon that asks for its kind.
+
+The endpoints of the `datad` kind:
+
+- `open_venue(settings)` (async context manager, needed): gives what the other endpoints share for
+  the daemon's life, a connection perhaps, or records. It need not be connected when it is given.
+  What a person set wrong leaves it as Refused(BrokenConfiguration).
+- `get_mkt_info(venue, name) -> Market` (async, needed): by any name, in any case, with or without
+  the provider's suffix. Refused(NoSuchMarket | AmbiguousMarket), or VenueLost, leaves it.
+- `stream_quotes(venue, wanted, batches)` (async, needed): follows `wanted`, sends batches of
+  FeedEvents, runs until cancelled. Every market is `Subscribed` before its first quote in a
+  session. VenueLost ends the session; datad opens the next, with back-off.
+- `open_symbol_search(venue)` (async context manager) gives an async function
+  `(pattern, limit) -> tuple[Match, ...]`, best first.
+"""
+
+import importlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Literal, Protocol
+
+import trio
+from msgspec import Struct
+
+from piker.errors import Refused
+from piker.interfaces.data import Match
+from piker.interfaces.service import BrokenProvider, UnknownProvider
+from piker.markets import Market
+from piker.quotes import Quote
+
+DaemonKind = Literal["datad", "brokerd"]
+
+BUILT_IN = ("replay", "sim")
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person may set for a provider in piker.toml; a provider derives its own."""
+
+
+class Subscribed(Struct, frozen=True, kw_only=True):
+    """The venue now sends this market, or its sessions have changed."""
+
+    market: Market
+
+
+class Dropped(Struct, frozen=True, kw_only=True):
+    """The venue refuses or has ended this one market; the others go on."""
+
+    market: str
+    reason: str
+
+
+FeedEvent = Quote | Subscribed | Dropped
+Batch = Sequence[FeedEvent]
+
+
+class VenueLost(Exception):
+    """The session with the venue is over; the text says why."""
+
+
+class Wanted:
+    """The markets that a feed should follow: a desired state, not a list of commands."""
+
+    def __init__(self) -> None:
+        self._markets: frozenset[Market] = frozenset()
+        self._changed = trio.Event()
+
+    @property
+    def markets(self) -> frozenset[Market]:
+        """What is wanted now."""
+        return self._markets
+
+    def set(self, markets: frozenset[Market]) -> None:
+        """Say what is wanted from now on."""
+        if markets != self._markets:
+            self._markets = markets
+            self._changed.set()
+            self._changed = trio.Event()
+
+    async def changed(self) -> None:
+        """Wait until something else is wanted. For one task: read `markets` before the wait."""
+        await self._changed.wait()
+
+
+class OpenVenue(Protocol):
+    def __call__(self, settings: Any) -> AbstractAsyncContextManager[Any]: ...
+
+
+class GetMarket(Protocol):
+    async def __call__(self, venue: Any, name: str) -> Market: ...
+
+
+class StreamQuotes(Protocol):
+    async def __call__(
+        self, venue: Any, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
+    ) -> None: ...
+
+
+Find = Callable[[str, int], Awaitable[tuple[Match, ...]]]
+
+
+class OpenSearch(Protocol):
+    def __call__(self, venue: Any) -> AbstractAsyncContextManager[Find]: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a provider can bear."""
+
+    markets: int = 100_000
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A provider's declaration."""
+
+    name: str
+    doc: str
+    endpoints: Mapping[DaemonKind, Mapping[str, str]]
+    settings: type[Settings] = Settings
+    limits: Limits = field(default_factory=Limits)
+    credentials: tuple[str, ...] = ()
+
+
+def known() -> tuple[str, ...]:
+    """Names of the providers that are installed."""
+    return tuple(sorted({*BUILT_IN, *(entry.name for entry in _entries())}))
+
+
+@cache
+def load(name: str) -> Provider:
+    """The declaration of a provider.
+
+    Raises Refused(UnknownProvider) or Refused(BrokenProvider).
+    """
+    if name not in known():
+        raise Refused(UnknownProvider(provider=name, known=known()))
+    try:
+        if name in BUILT_IN:
+            package = importlib.import_module(f"piker.brokers.{name}")
+        else:
+            package = next(entry for entry in _entries() if entry.name == name).load()
+        provider = package.PROVIDER
+    except Exception as error:  # noqa: BLE001 - whatever a third party's package raises
+        raise Refused(BrokenProvider(provider=name, reason=_reason(error))) from error
+    if not isinstance(provider, Provider):
+        reason = f"expected PROVIDER to be a Provider, was {type(provider).__name__}"
+        raise Refused(BrokenProvider(provider=name, reason=reason))
+    return provider
+
+
+def get_eps(provider: Provider, kind: DaemonKind) -> dict[str, Any]:
+    """The endpoints that a provider supports for one kind of daemon, loaded, by name.
+
+    Raises Refused(BrokenProvider).
+    """
+    loaded = {}
+    for name, where in provider.endpoints.get(kind, {}).items():
+        module, _, function = where.partition(":")
+        try:
+            loaded[name] = getattr(importlib.import_module(module), function)
+        except Exception as error:  # noqa: BLE001 - whatever a third party's module raises
+            reason = f"{name} ({where}): {_reason(error)}"
+            raise Refused(BrokenProvider(provider=provider.name, reason=reason)) from error
+    return loaded
+
+
+def _entries() -> tuple[Any, ...]:
+    return tuple(entry_points(group="piker.brokers"))
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,123 @@
+"""One market as datad follows it: what is derived, what was last, how alive it is."""
+
+from math import isfinite
+
+from msgspec import structs
+
+from piker.core.freshness import Silence, hour_of_week
+from piker.core.grid import Grid, grid_at
+from piker.core.sessions import is_open, opening, why_closed
+from piker.markets import Market, MarketState, State
+from piker.quotes import Kind, Quote, Tick
+
+
+class MarketData:
+    """Follows one market. Times come in: `wall_ns` is UTC, `boot_ns` is CLOCK_BOOTTIME.
+
+    `heard_ns` is when the venue last said anything about it, UTC; 0: never.
+    """
+
+    def __init__(self, market: Market, wall_ns: int, silence: Silence | None = None) -> None:
+        self.market = market
+        self.last: dict[Kind, Tick] = {}
+        self.bad_ticks = 0
+        self.linked = False
+        self.heard_ns = 0
+        self.state = MarketState(
+            market=market.fqme, state="disconnected", since_ns=wall_ns, reason="not asked for yet"
+        )
+        self._silence = silence or Silence()
+        self._lost_because = "not asked for yet"
+        self._since_boot_ns = 0
+        self._heard_ns = 0
+        self._grid = grid_at(market, 0.0)
+
+    def subscribed(self, market: Market, boot_ns: int) -> None:
+        """The venue now sends it, or its sessions have changed."""
+        self.market = market
+        self._grid = grid_at(market, 0.0)
+        if not self.linked:
+            self.linked = True
+            self._since_boot_ns = boot_ns
+            self._heard_ns = 0
+
+    def lost(self, reason: str) -> None:
+        """The venue no longer sends it."""
+        self.linked = False
+        self._lost_because = reason
+
+    def take(self, quote: Quote, wall_ns: int, boot_ns: int) -> Quote:
+        """What the quote says, with what is derived from it; counts as a sign of life."""
+        if self._heard_ns:
+            self._silence.add(boot_ns - self._heard_ns, hour_of_week(wall_ns))
+        self._heard_ns = boot_ns
+        self.heard_ns = wall_ns
+        complete = self._complete(quote)
+        for tick in complete.ticks:
+            self.last[tick.kind] = tick
+        return complete
+
+    def price(self) -> tuple[float, bool] | None:
+        """The market's price: its last trade, or the mid where it shows none; whether derived."""
+        if self.market.has_trades:
+            trade = self.last.get("trade")
+            return (trade.price, False) if trade else None
+        bid, ask = self.last.get("bid"), self.last.get("ask")
+        return ((bid.price + ask.price) / 2, True) if bid and ask else None
+
+    def judge(self, wall_ns: int, boot_ns: int) -> MarketState | None:
+        """Its state, if that has changed since it was last asked."""
+        state, reason = self._judge(wall_ns, boot_ns)
+        if state == self.state.state:
+            return None
+        self.state = MarketState(
+            market=self.market.fqme, state=state, since_ns=wall_ns, reason=reason
+        )
+        return self.state
+
+    def usual_silence_ns(self, wall_ns: int) -> int:
+        """How long it is usually silent at this hour."""
+        return self._silence.limit_ns(hour_of_week(wall_ns))
+
+    def _judge(self, wall_ns: int, boot_ns: int) -> tuple[State, str]:
+        if not self.linked:
+            return "disconnected", self._lost_because
+        if not is_open(self.market.sessions, wall_ns):
+            self._heard_ns = 0
+            return "closed", why_closed(self.market.sessions, wall_ns)
+        silent_ns = boot_ns - max(self._heard_ns, self._since_boot_ns)
+        opened_ns = wall_ns - opening(self.market.sessions, wall_ns)
+        limit_ns = self.usual_silence_ns(wall_ns)
+        if min(silent_ns, opened_ns) > limit_ns:
+            return "stale", f"silent for more than the usual {limit_ns / 1e9:.0f} s"
+        return "live", ""
+
+    def _complete(self, quote: Quote) -> Quote:
+        if not all(isfinite(tick.price) for tick in quote.ticks):
+            good = tuple(tick for tick in quote.ticks if isfinite(tick.price))
+            self.bad_ticks += len(quote.ticks) - len(good)
+            quote = Quote(market=quote.market, ticks=good)
+        market = self.market
+        if market.has_bid and market.has_ask:
+            return quote
+        ticks: list[Tick] = []
+        for tick in quote.ticks:
+            ticks += (tick, *self._derive(tick))
+        return Quote(market=quote.market, ticks=tuple(ticks))
+
+    def _derive(self, tick: Tick) -> tuple[Tick, ...]:
+        """A missing side: the present one, or where both are missing the trade, and one tick."""
+        has_bid, has_ask = self.market.has_bid, self.market.has_ask
+        grid = grid_at(self.market, tick.price) if self.market.price_bands else self._grid
+        if tick.kind == "bid" and not has_ask:
+            return (_side(tick, "ask", grid, 1),)
+        if tick.kind == "ask" and not has_bid:
+            return (_side(tick, "bid", grid, -1),)
+        if tick.kind == "trade" and not has_bid and not has_ask:
+            return (_side(tick, "bid", grid, -1), _side(tick, "ask", grid, 1))
+        return ()
+
+
+def _side(tick: Tick, kind: Kind, grid: Grid, steps: int) -> Tick:
+    price = grid.step(tick.price, steps)
+    return structs.replace(tick, kind=kind, price=price, size=None, derived=True)
