@@ -1,0 +1,169 @@
+"""piker bars: follow a market's bars."""
+
+import argparse
+import sys
+import time
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from piker import client
+from piker.cli.arguments import parser, positive, span
+from piker.cli.following import Progress, again, for_a_while
+from piker.quotes import Bar
+from piker.sharedbars import BarReader
+
+LOOK_S = 0.1
+"""How often the shared memory is looked at; looking costs microseconds."""
+
+
+def main(arguments: list[str]) -> int:
+    """Follow until interrupted."""
+    args = _parse(arguments)
+    trio.run(_follow, args)
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parse = parser("bars", "Follow a market's bars, made from when they are first asked for.")
+    parse.add_argument("market", help="its name, as eurusd.spot.replay or less")
+    parse.add_argument("--period", type=span, default=1.0, help="length of a bar: 1s or 1min")
+    parse.add_argument("--last", type=positive, default=20, help="show so many")
+    parse.add_argument("--for", type=span, metavar="TIME", dest="time", help="end after, as 5s")
+    parse.add_argument("--json", action="store_true", help="an object a final bar, for programs")
+    return parse.parse_args(arguments)
+
+
+async def _follow(args: argparse.Namespace) -> None:
+    provider = await client.provider_of(args.market)
+    on_screen = sys.stdout.isatty() and not args.json
+    shown: Shown = (
+        Screen(args.market, args.last) if on_screen else Printer(args.market, json=args.json)
+    )
+
+    async def once(progress: Progress) -> None:
+        await look(provider, args.market, round(args.period), shown, progress)
+
+    with shown:
+        await for_a_while(args.time, lambda: again(once))
+
+
+async def look(
+    provider: str, market: str, period_s: int, shown: "Shown", progress: Progress
+) -> None:
+    """Show the newest bars, look after look, until cancelled or the stream ends.
+
+    Raises Refused, Unreachable or NotBars.
+    """
+    looking = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        async for reader in client.bars(provider, market, period_s):
+            progress()
+            looking.cancel()
+            looking = trio.CancelScope()
+            nursery.start_soon(_look_at, reader, shown, looking)
+        looking.cancel()
+
+
+async def _look_at(reader: BarReader, shown: "Shown", looking: trio.CancelScope) -> None:
+    """One reader's task. No look is under way when the next reader comes: it never waits in one."""
+    with looking:
+        start, looks = trio.current_time(), 0
+        while not reader.closed:
+            shown.show(reader)
+            looks += 1
+            await trio.sleep_until(start + looks * LOOK_S)
+
+
+class Shown(Protocol):
+    """Where bars are shown."""
+
+    def __enter__(self) -> object: ...
+    def __exit__(self, *_: object) -> object: ...
+    def show(self, reader: BarReader) -> None:
+        """Show how the bars are now."""
+
+
+class Printer:
+    """Prints each bar once, when it is final."""
+
+    def __init__(self, market: str, *, json: bool) -> None:
+        self._market = market
+        self._json = json
+        self._newest_ns = -1
+
+    def __enter__(self) -> object:
+        return self
+
+    def __exit__(self, *_: object) -> object:
+        return None
+
+    def show(self, reader: BarReader) -> None:
+        """Print what has become final."""
+        for row in range(self._first_new(reader), reader.final):
+            bar = reader.table.bar(row)
+            self._newest_ns = bar.time_ns
+            print(
+                msgspec.json.encode(bar).decode() if self._json else f"{self._market}  {_line(bar)}"
+            )
+        sys.stdout.flush()
+
+    def _first_new(self, reader: BarReader) -> int:
+        row = reader.final
+        while row > 0 and reader.table.bar(row - 1).time_ns > self._newest_ns:
+            row -= 1
+        return row
+
+
+class Screen:
+    """A table of the newest bars, drawn anew; those that may still change are dim."""
+
+    def __init__(self, market: str, rows: int) -> None:
+        from rich.live import Live
+
+        self._market = market
+        self._rows = rows
+        self._live = Live(auto_refresh=False)
+
+    def __enter__(self) -> object:
+        return self._live.__enter__()
+
+    def __exit__(self, *error: Any) -> object:
+        self._live.__exit__(*error)
+        return None
+
+    def show(self, reader: BarReader) -> None:
+        """Draw it."""
+        self._live.update(table(self._market, reader, self._rows), refresh=True)
+
+
+def table(title: str, reader: BarReader, rows: int) -> Any:
+    """The newest bars as a table for rich."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    for name in ("time", "open", "high", "low", "close", "volume", "trades"):
+        made.add_column(name, justify="right", min_width=8)
+    bars = reader.bars(rows)
+    final_ns = reader.table.bar(reader.final - 1).time_ns if reader.final else -1
+    for bar in bars:
+        made.add_row(*_cells(bar), style="" if bar.time_ns <= final_ns else "dim")
+    return made
+
+
+def _cells(bar: Bar) -> list[str]:
+    prices = [f"{price:.10g}" for price in (bar.open, bar.high, bar.low, bar.close)]
+    trades = ["", ""] if bar.derived else [f"{bar.volume:g}", str(bar.trades)]
+    return [_local(bar.time_ns), *prices, *trades]
+
+
+def _line(bar: Bar) -> str:
+    started, open_, high, low, close, volume, trades = _cells(bar)
+    prices = f"open {open_}  high {high}  low {low}  close {close}"
+    traded = f"  volume {volume}  trades {trades}" if trades else ""
+    return f"bar {started}  {prices}{traded}"
+
+
+def _local(time_ns: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(time_ns / 1e9))

@@ -1,0 +1,173 @@
+"""make demo: the suite on recorded data, for about twenty seconds, in a place of its own.
+
+pikerd runs here, in the foreground; the daemons are its children and end with it.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from piker import pikerd
+from piker.cli import explain
+from piker.cli.bars import Printer, look, table
+from piker.cli.board import Board, Lines, Rows
+from piker.cli.following import Progress, again, follow
+from piker.sharedbars import BarReader
+
+SECONDS = 20.0
+MARKETS = ("eurusd.spot.replay", "if2312.cffex.replay")
+BARS_OF = MARKETS[0]
+SHOWN_BARS = 10
+
+
+class Failed(Exception):
+    """The demo did not see what it should; the text says what."""
+
+
+def main() -> int:
+    """Run it; gives the exit status."""
+    try:
+        with _own_place():
+            trio.run(_demo)
+    except BaseException as error:  # noqa: BLE001 - the last line says how it went, whatever it was
+        return _say_failure(error)
+    return 0
+
+
+def _say_failure(error: BaseException) -> int:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, Failed | pikerd.CantSupervise):
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    status = explain(error)
+    if not status:
+        raise error
+    return status if isinstance(error, KeyboardInterrupt) else 1
+
+
+@contextmanager
+def _own_place() -> Iterator[None]:
+    """Directories of the demo's own: nothing of the user's is read or touched."""
+    with tempfile.TemporaryDirectory(prefix="piker-demo-") as directory:
+        for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "PIKER_ETC"):
+            os.environ[name] = str(Path(directory, name.lower()))
+            os.mkdir(os.environ[name], mode=0o700)
+        yield
+
+
+async def _demo() -> None:
+    log: list[str] = []
+    seen = OnScreen() if sys.stdout.isatty() else AsLines()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_supervise, log)
+        with trio.move_on_after(SECONDS), seen:
+            await _watch(seen)
+        nursery.cancel_scope.cancel()
+    _sum_up(seen, log)
+
+
+async def _supervise(log: list[str], *, task_status: trio.TaskStatus[object]) -> None:
+    def on_log(unit: str, line: str) -> None:
+        log.append(f"{unit}: {line}")
+
+    await pikerd.supervise(["replay"], on_log=on_log, task_status=task_status)
+
+
+async def _watch(seen: "Seen") -> None:
+    async def look_at_bars(progress: Progress) -> None:
+        await look("replay", BARS_OF, 1, seen, progress)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow, "replay", MARKETS, None, seen.quotes.take)
+        nursery.start_soon(again, look_at_bars)
+
+
+def _sum_up(seen: "Seen", log: list[str]) -> None:
+    """Print the summary. Raises Failed if too little was seen."""
+    rows = seen.quotes.rows.values()
+    counts = {
+        "quotes": seen.quotes.quotes,
+        "bars": seen.bars,
+        "markets": sum(bool(row.quotes) for row in rows),
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items())
+    if not all(counts.values()):
+        raise Failed("\n  ".join([f"expected quotes, bars and markets, saw {told}", *log[-10:]]))
+    print(f"demo: ok ({told})")
+
+
+class Seen:
+    """What was seen: quotes, and final bars of one market."""
+
+    quotes: Rows
+
+    def __init__(self) -> None:
+        self._newest_ns = -1
+        self.bars = 0
+
+    def __enter__(self) -> object:
+        return self
+
+    def __exit__(self, *error: Any) -> object:
+        return None
+
+    def show(self, reader: BarReader) -> None:
+        """Count bars that have become final."""
+        for row in range(reader.final):
+            time_ns = reader.table.bar(row).time_ns
+            self.bars += time_ns > self._newest_ns
+            self._newest_ns = max(self._newest_ns, time_ns)
+
+
+class AsLines(Seen):
+    """Without a terminal: a line a quote, and a line a bar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quotes = Lines()
+        self._printer = Printer(BARS_OF, json=False)
+
+    def show(self, reader: BarReader) -> None:
+        """Print new bars."""
+        super().show(reader)
+        self._printer.show(reader)
+
+
+class OnScreen(Seen):
+    """In a terminal: markets above, bars below, drawn anew."""
+
+    def __init__(self) -> None:
+        from rich.live import Live
+
+        super().__init__()
+        self.quotes = self._board = Board()
+        self._bars: Any = ""
+        self._live = Live(get_renderable=self._render, refresh_per_second=10)
+
+    def __enter__(self) -> object:
+        return self._live.__enter__()
+
+    def __exit__(self, *error: Any) -> object:
+        self._live.__exit__(*error)
+        return None
+
+    def show(self, reader: BarReader) -> None:
+        """Draw the newest bars."""
+        super().show(reader)
+        self._bars = table(f"{BARS_OF}, bars of 1 s", reader, SHOWN_BARS)
+
+    def _render(self) -> Any:
+        from rich.console import Group
+
+        return Group(self._board.table(), "", self._bars)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

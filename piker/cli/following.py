@@ -1,0 +1,55 @@
+"""Following markets over the restarts of their datad."""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from piker import client
+from piker.errors import Unreachable
+from piker.interfaces.data import WatchReply
+
+RETRY_S = 0.5
+
+Progress = Callable[[], None]
+
+
+async def follow(
+    provider: str,
+    markets: Sequence[str],
+    max_rate_hz: float | None,
+    take: Callable[[WatchReply], None],
+) -> None:
+    """Give every reply of a watch to `take`; when its daemon goes away, watch again.
+
+    Raises Refused, and Unreachable if it could not be reached the first time.
+    """
+
+    async def once(progress: Progress) -> None:
+        async for reply in client.watch(provider, markets, max_rate_hz=max_rate_hz):
+            progress()
+            take(reply)
+
+    await again(once)
+
+
+async def again(once: Callable[[Progress], Awaitable[None]]) -> None:
+    """Run `once` again and again; it calls what it is given when it has got something.
+
+    Raises what it raises, but Unreachable only if nothing was ever got.
+    """
+    got: list[bool] = []
+    while True:
+        try:
+            await once(lambda: got.append(True) if not got else None)
+        except Unreachable as error:
+            if not got:
+                raise
+            print(f"piker: {error}; trying again", file=sys.stderr)
+        await trio.sleep(RETRY_S)
+
+
+async def for_a_while(seconds: float | None, run: Callable[[], Awaitable[None]]) -> None:
+    """Run until it ends, or for so long."""
+    with trio.move_on_after(float("inf") if seconds is None else seconds):
+        await run()

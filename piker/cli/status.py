@@ -1,0 +1,78 @@
+"""piker status: the units of the suite and how they are.
+
+Asks pikerd where it runs, else the systemd user manager. Nothing heavy is imported before it is
+clear that there is something to ask.
+"""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from piker.cli.managers import Status
+
+
+def main(arguments: list[str]) -> int:
+    """Print a table, or JSON."""
+    args = _parse(arguments)
+    units = _units()
+    if args.json:
+        _print_json(units)
+    elif units:
+        _print_table(units)
+    else:
+        print("nothing runs; start with `piker up` or `systemctl --user start datad@replay`")
+    return 0
+
+
+def _parse(arguments: list[str]) -> "argparse.Namespace":
+    from piker.cli.arguments import parser
+
+    parse = parser("status", "The units of the suite and how they are.")
+    parse.add_argument("--json", action="store_true", help="a list of objects, for programs")
+    return parse.parse_args(arguments)
+
+
+def _units() -> "list[Status]":
+    """Sockets are what starts daemons: where none is, nothing runs."""
+    from piker.paths import runtime_directory
+
+    if not os.path.isdir(runtime_directory() / "piker"):
+        return []
+    from piker.cli.managers import ask
+
+    return ask()
+
+
+def _print_json(units: "list[Status]") -> None:
+    if not units:
+        print("[]")
+        return
+    import msgspec
+
+    sys.stdout.buffer.write(msgspec.json.encode(units) + b"\n")
+
+
+def _print_table(units: "list[Status]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("unit", "active", "pid", "memory", "talks", "status"):
+        table.add_column(name, justify="right" if name in ("pid", "memory", "talks") else "left")
+    for unit in units:
+        table.add_row(
+            unit.unit,
+            f"{unit.active} ({unit.sub})",
+            _text(unit.pid),
+            "" if unit.memory_bytes is None else f"{unit.memory_bytes / 1e6:.1f} MB",
+            _text(unit.conversations),
+            unit.status,
+        )
+    Console(highlight=False).print(table)
+
+
+def _text(value: int | None) -> str:
+    return "" if value is None else str(value)
