@@ -1,0 +1,62 @@
+"""Where things are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from piker import paths
+
+
+def test_directories_come_from_the_environment_when_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "PIKER_UNITS"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    assert paths.runtime_directory() == tmp_path / "XDG_RUNTIME_DIR"
+    assert paths.config_directory() == tmp_path / "XDG_CONFIG_HOME"
+    assert paths.state_directory() == tmp_path / "XDG_STATE_HOME"
+    assert paths.units_directory() == tmp_path / "PIKER_UNITS"
+
+
+@pytest.mark.parametrize("value", ["", "relative"])
+def test_a_path_that_is_not_absolute_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+) -> None:
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "PIKER_UNITS"):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paths.config_directory() == tmp_path / ".config"
+    assert paths.state_directory() == tmp_path / ".local/state"
+    assert (paths.units_directory() / "piker.target").is_file()
+
+
+def test_a_daemon_listens_at_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    assert str(paths.socket_path("datad", "replay")) == "/run/user/7/piker/datad/replay.sock"
+    assert str(paths.socket_path("samplerd")) == "/run/user/7/piker/samplerd/samplerd.sock"
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_refused_with_its_length() -> None:
+    assert paths.fitting(Path("/" + "x" * 106)) == "/" + "x" * 106
+    with pytest.raises(OSError, match=r"socket path is 108 bytes, expected at most 107: /é"):
+        paths.fitting(Path("/é" + "x" * 105))
+
+
+def test_a_private_directory_is_made_once_and_found_again(tmp_path: Path) -> None:
+    made = paths._private_directory(tmp_path / "mine")
+    assert paths._private_directory(tmp_path / "mine") == made
+    assert made.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_that_others_can_enter_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with pytest.raises(PermissionError, match=r"nobody else, was drwxr-xr-x of user"):
+        paths._private_directory(tmp_path)
+
+
+def test_a_link_in_place_of_a_private_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir(mode=0o700)
+    os.symlink(tmp_path / "mine", tmp_path / "link")
+    with pytest.raises(PermissionError, match=f"{tmp_path}/link"):
+        paths._private_directory(tmp_path / "link")
