@@ -29,9 +29,13 @@ class Manager:
         usec = os.environ.get("WATCHDOG_USEC", "")
         return int(usec) / 1e6 if usec.isdigit() and _for_us("WATCHDOG_PID") else None
 
-    def notify(self, *lines: str) -> None:
-        """Tell the manager, as READY=1 or STATUS=…."""
-        self._notifier.notify("\n".join(lines))
+    def notify(self, state: str) -> None:
+        """Tell the manager a state, as READY=1."""
+        self._notifier.notify(state)
+
+    def say(self, status: str) -> None:
+        """Tell the manager the line that it shows. sdnotify sends Latin-1, so this goes past it."""
+        self._send(f"STATUS={status}")
 
     def store(self, name: str, fd: int) -> None:
         """Have the manager keep a descriptor over a crash or restart."""

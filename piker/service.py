@@ -216,7 +216,8 @@ class _Process:
             nursery.start_soon(self.server.serve, listeners)
             nursery.start_soon(self._report)
             nursery.start_soon(self._feed_watchdog)
-            self.service.manager.notify("READY=1", f"STATUS={self._last.status}")
+            self.service.manager.say(self._last.status)
+            self.service.manager.notify("READY=1")
             status = await self._until_the_end()
             self._stopping = True
             self.service.manager.notify("STOPPING=1")
@@ -253,7 +254,7 @@ class _Process:
             if report.state != self._last.state:
                 self._since_ns = clock.wall_ns()
             if report.status != self._last.status:
-                self.service.manager.notify(f"STATUS={report.status}")
+                self.service.manager.say(report.status)
             self._last = report
             self._reported.set()
             self._reported = trio.Event()

@@ -7,6 +7,7 @@ trio takes EAGAIN of a full backlog for success, so the sockets here are plain a
 import errno
 import os
 import socket
+import stat
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,11 +89,14 @@ class Connection:
             raise HungUp(str(error)) from error
 
     async def receive(self) -> list[Message]:
-        """The next messages; none at the end of input. Raises HungUp."""
+        """The next messages; none at the end of input. Raises HungUp.
+
+        Cancelled before it takes anything, so that nothing that came is lost.
+        """
         while True:
+            await trio.lowlevel.checkpoint_if_cancelled()
             messages = self.receive_now()
             if messages is not None:
-                await trio.lowlevel.checkpoint_if_cancelled()
                 return messages
             try:
                 await trio.lowlevel.wait_readable(self._socket)
@@ -215,7 +219,8 @@ def _remove_stale(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            if stat.S_ISSOCK(os.stat(path).st_mode):
+                os.unlink(path)
         except (FileNotFoundError, BlockingIOError):
             pass
 
