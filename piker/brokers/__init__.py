@@ -90,24 +90,36 @@ class Wanted:
 
 
 class OpenVenue(Protocol):
-    def __call__(self, settings: Any) -> AbstractAsyncContextManager[Any]: ...
+    """The endpoint `open_venue`."""
+
+    def __call__(self, settings: Any) -> AbstractAsyncContextManager[Any]:
+        """What the other endpoints share."""
 
 
 class GetMarket(Protocol):
-    async def __call__(self, venue: Any, name: str) -> Market: ...
+    """The endpoint `get_mkt_info`."""
+
+    async def __call__(self, venue: Any, name: str) -> Market:
+        """A market by any name."""
 
 
 class StreamQuotes(Protocol):
+    """The endpoint `stream_quotes`."""
+
     async def __call__(
         self, venue: Any, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
-    ) -> None: ...
+    ) -> None:
+        """One session of the feed."""
 
 
 Find = Callable[[str, int], Awaitable[tuple[Match, ...]]]
 
 
 class OpenSearch(Protocol):
-    def __call__(self, venue: Any) -> AbstractAsyncContextManager[Find]: ...
+    """The endpoint `open_symbol_search`."""
+
+    def __call__(self, venue: Any) -> AbstractAsyncContextManager[Find]:
+        """What finds markets."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,7 @@ def load(name: str) -> Provider:
         else:
             package = next(entry for entry in _entries() if entry.name == name).load()
         provider = package.PROVIDER
-    except Exception as error:  # noqa: BLE001 - whatever a third party's package raises
+    except Exception as error:
         raise Refused(BrokenProvider(provider=name, reason=_reason(error))) from error
     if not isinstance(provider, Provider):
         reason = f"expected PROVIDER to be a Provider, was {type(provider).__name__}"
@@ -166,7 +178,7 @@ def get_eps(provider: Provider, kind: DaemonKind) -> dict[str, Any]:
         module, _, function = where.partition(":")
         try:
             loaded[name] = getattr(importlib.import_module(module), function)
-        except Exception as error:  # noqa: BLE001 - whatever a third party's module raises
+        except Exception as error:
             reason = f"{name} ({where}): {_reason(error)}"
             raise Refused(BrokenProvider(provider=provider.name, reason=reason)) from error
     return loaded

@@ -1,0 +1,1 @@
+"""Thought, pure: no file here waits, reads, writes or looks at a clock."""

@@ -1,0 +1,266 @@
+"""The units on a real systemd, run by an ordinary user who is lingering."""
+
+import json
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+from machine import USER, Machine, wait_until
+
+from piker import log
+from piker.sharedbars import BarReader
+from tests.system.dialogue import Dialogue
+
+pytestmark = pytest.mark.system
+
+MARKET = "eurusd.spot.replay"
+SOCKETS = "/run/user/1000/piker"
+SEARCH = {"pattern": "eurusd"}
+# more bars than a test waits for
+MANY = 1000
+
+# Asks again and again, pausing about as long as an idle daemon waits before it ends.
+HAMMER = """
+import json, socket, sys, time
+path, count, idle_exit_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+call = json.dumps({"method": "piker.Data.Search", "parameters": {"pattern": "eur"}})
+for i in range(count):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(path)
+        connection.sendall(call.encode() + b"\\0")
+        reply = b""
+        while not reply.endswith(b"\\0"):
+            chunk = connection.recv(65536)
+            assert chunk, f"call {i} was lost"
+            reply += chunk
+        assert "error" not in json.loads(reply[:-1]), reply
+    time.sleep(idle_exit_s * (0.8 + 0.4 * i / count))
+print("answered", count)
+"""
+
+
+def configure(machine: Machine, text: str) -> None:
+    """Write the user's piker.toml."""
+    machine.push(f"/home/{USER}/.config/piker/piker.toml", text)
+
+
+def dialogues(machine: Machine, count: int, provider: str = "replay") -> list[Dialogue]:
+    """Conversations with a datad, each over a connection of its own."""
+    path = f"{SOCKETS}/datad/{provider}.sock"
+    return [Dialogue(connection) for connection in machine.connect(path, count)]
+
+
+def dialogue(machine: Machine, provider: str = "replay") -> Dialogue:
+    """A conversation with a datad."""
+    return dialogues(machine, 1, provider)[0]
+
+
+def is_active(machine: Machine, unit: str) -> bool:
+    """Whether a unit is up."""
+    return machine.show(unit, "ActiveState") == "active"
+
+
+def restarts(machine: Machine, unit: str) -> int:
+    """How often systemd has restarted a service by itself."""
+    return int(machine.show(unit, "NRestarts"))
+
+
+def open_bars(talk: Dialogue) -> BarReader:
+    """One-second bars of the market, as long as the conversation lasts."""
+    talk.say("piker.Data.Bars", {"market": MARKET, "period_s": 1}, more=True)
+    reply = talk.hear()
+    return BarReader(talk.fds[reply["parameters"]["fd"]])
+
+
+def test_starting_a_service_gives_an_active_unit_and_its_socket(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay")
+    assert is_active(machine, "datad@replay.service")
+    assert is_active(machine, "datad@replay.socket")
+    assert machine.exists(f"{SOCKETS}/datad/replay.sock")
+
+
+def test_a_connection_alone_starts_a_service(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay.socket")
+    assert not is_active(machine, "datad@replay")
+    with dialogue(machine) as talk:
+        matches = talk.ask("piker.Data.Search", SEARCH)["parameters"]["matches"]
+    assert MARKET in [match["fqme"] for match in matches]
+    assert is_active(machine, "datad@replay")
+
+
+def test_the_clock_starts_by_a_connection_too(machine: Machine) -> None:
+    machine.systemctl_user("start", "samplerd.socket")
+    assert not is_active(machine, "samplerd")
+    with Dialogue(*machine.connect(f"{SOCKETS}/samplerd/samplerd.sock")) as talk:
+        talk.say("piker.Clock.Ticks", {"periods_s": [1]}, more=True)
+        assert talk.hear()["parameters"]["period_s"] == 1
+    assert is_active(machine, "samplerd")
+
+
+def test_a_killed_datad_is_restarted_and_its_bars_are_kept(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay")
+    with dialogue(machine) as talk, closing(open_bars(talk)) as before:
+        wait_until(lambda: before.final >= 2, "two final bars")
+        machine.systemctl_user("kill", "--signal=KILL", "datad@replay")
+        wait_until(lambda: restarts(machine, "datad@replay") == 1, "a restart")
+        kept = before.bars(MANY)[: before.final]
+    with dialogue(machine) as talk, closing(open_bars(talk)) as after:
+        assert after.bars(MANY)[: len(kept)] == kept
+
+
+@pytest.mark.parametrize(
+    "restart", [["kill", "--signal=KILL"], ["restart"]], ids=["kill", "restart"]
+)
+def test_what_is_queued_during_a_restart_is_answered(machine: Machine, restart: list[str]) -> None:
+    machine.systemctl_user("start", "datad@replay")
+    machine.systemctl_user("kill", "--signal=STOP", "datad@replay")
+    with ExitStack() as stack:
+        queued = [stack.enter_context(talk) for talk in dialogues(machine, 5)]
+        for talk in queued:
+            talk.say("piker.Data.Search", SEARCH)
+        machine.systemctl_user(*restart, "datad@replay")
+        assert ["matches" in talk.hear()["parameters"] for talk in queued] == [True] * 5
+
+
+def test_idle_exit_and_activation_lose_no_call(machine: Machine) -> None:
+    configure(machine, "idle_exit_s = 0.05")
+    machine.systemctl_user("start", "datad@replay.socket")
+    hammer = ["python3", "-c", HAMMER, f"{SOCKETS}/datad/replay.sock", "30", "0.05"]
+    assert machine.run(hammer, user=USER).stdout == "answered 30\n"
+    texts = [str(entry["MESSAGE"]) for entry in machine.journal_user("datad@replay")]
+    assert sum("idle" in text for text in texts) >= 5
+    assert restarts(machine, "datad@replay") == 0
+
+
+def test_a_plain_kill_restarts_what_has_a_reason_to_live(machine: Machine) -> None:
+    configure(machine, f'[datad]\nkeep = ["{MARKET}"]')
+    machine.systemctl_user("start", "datad@replay")
+    machine.systemctl_user("kill", "datad@replay")
+    wait_until(lambda: restarts(machine, "datad@replay") == 1, "a restart")
+    wait_until(lambda: is_active(machine, "datad@replay"), "up again")
+    machine.systemctl_user("stop", "datad@replay")
+    assert machine.show("datad@replay", "ActiveState") == "inactive"
+    assert machine.show("datad@replay", "Result") == "success"
+
+
+def test_a_plain_kill_ends_what_has_none(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay")
+    machine.systemctl_user("kill", "datad@replay")
+    wait_until(lambda: machine.show("datad@replay", "ActiveState") == "inactive", "ended")
+    assert restarts(machine, "datad@replay") == 0
+
+
+def test_an_unknown_provider_is_an_answer_by_name_and_does_not_spin(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@nonsense.socket")
+    for _ in range(3):
+        with dialogue(machine, "nonsense") as talk:
+            answer = talk.ask("piker.Data.Search", SEARCH)
+            assert answer["error"] == "piker.Service.UnknownProvider"
+            assert answer["parameters"]["provider"] == "nonsense"
+    assert is_active(machine, "datad@nonsense")
+    assert restarts(machine, "datad@nonsense") == 0
+    assert len(machine.journal_user("datad@nonsense")) < 10
+
+
+def test_broken_configuration_is_an_answer_that_names_the_key(machine: Machine) -> None:
+    configure(machine, "idle_exit = 5")
+    machine.systemctl_user("start", "datad@replay.socket")
+    with dialogue(machine) as talk:
+        answer = talk.ask("piker.Data.Search", SEARCH)
+    assert answer["error"] == "piker.Service.BrokenConfiguration"
+    assert answer["parameters"]["key"] == "idle_exit"
+
+
+def test_the_journal_says_which_provider_an_entry_is_about(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@nonsense")
+    entry = machine.await_entry("datad@nonsense", lambda entry: "PIKER_PROVIDER" in entry)
+    assert entry["PIKER_PROVIDER"] == "nonsense"
+    assert entry["SYSLOG_IDENTIFIER"] == "datad"
+    assert entry["MESSAGE_ID"] == log.CANT_WORK
+    assert entry["PRIORITY"] == "3"
+
+
+def test_the_journal_says_which_market_an_entry_is_about(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay")
+    with dialogue(machine) as talk:
+        talk.say("piker.Data.Watch", {"markets": [MARKET]}, more=True)
+        entry = machine.await_entry("datad@replay", lambda entry: "PIKER_MARKET" in entry)
+    assert entry["PIKER_MARKET"] == MARKET
+    assert entry["PIKER_PROVIDER"] == "replay"
+    assert entry["MESSAGE_ID"] == log.MARKET_LIVE
+
+
+def test_stopping_the_target_leaves_nothing(machine: Machine) -> None:
+    machine.systemctl_user("start", "samplerd", "datad@replay", "datad@nonsense")
+    assert len(daemons(machine)) == 3
+    machine.systemctl_user("stop", "piker.target")
+    assert daemons(machine) == []
+    states = ["--state=active,activating,deactivating,failed", "datad@*", "samplerd*"]
+    assert machine.systemctl_user("list-units", "--plain", "--no-legend", *states) == ""
+    assert machine.run(["find", SOCKETS, "-type", "s"]).stdout == ""
+
+
+def daemons(machine: Machine) -> list[str]:
+    """Command lines of piker's processes."""
+    return [line for line in machine.processes() if "/usr/lib/piker" in line]
+
+
+def test_a_datad_sees_no_home_no_bus_and_no_network(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay")
+    pid = machine.show("datad@replay", "MainPID")
+    inside = ["nsenter", "--mount", f"--target={pid}"]
+    assert files(machine, inside, f"/home/{USER}") == [".config"]
+    assert files(machine, inside, f"/home/{USER}/.config") == ["piker"]
+    assert files(machine, inside, "/run/user/1000") == ["piker", "systemd"]
+    assert files(machine, inside, "/run/user/1000/systemd") == ["notify"]
+    assert files(machine, inside, SOCKETS) == ["samplerd"]
+    assert network(machine, pid) != network(machine, "1")
+
+
+def network(machine: Machine, pid: str) -> str:
+    """Which network namespace a process is in."""
+    return machine.run(["readlink", f"/proc/{pid}/ns/net"]).stdout
+
+
+def files(machine: Machine, inside: list[str], directory: str) -> list[str]:
+    """What a process sees in a directory."""
+    return machine.run([*inside, "ls", "-A", directory]).stdout.split()
+
+
+def test_piker_status_asks_systemd(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay")
+    (datad,) = [row for row in status(machine) if row["unit"] == "datad@replay.service"]
+    assert (datad["active"], datad["sub"]) == ("active", "running")
+    assert datad["pid"] == int(machine.show("datad@replay", "MainPID"))
+    assert datad["memory_bytes"] is None or datad["memory_bytes"] > 1_000_000
+    assert datad["status"].startswith("replay: ")
+
+
+def status(machine: Machine) -> Any:
+    """What `piker status --json` gives."""
+    return json.loads(machine.run(["piker", "status", "--json"], user=USER).stdout)
+
+
+def test_piker_watch_shows_live_quotes(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay.socket")
+    watch = ["piker", "watch", MARKET, "--json", "--for", "3s"]
+    lines = [json.loads(line) for line in machine.run(watch, user=USER).stdout.splitlines()]
+    assert {line["market"] for line in lines} == {MARKET}
+    assert any(line["ticks"] for line in lines)
+
+
+def test_systemd_has_nothing_to_say_about_the_installed_units(machine: Machine) -> None:
+    units = machine.run(["ls", "/usr/lib/systemd/user"]).stdout.split()
+    ours = [unit for unit in units if unit.startswith(("datad", "samplerd", "piker"))]
+    paths = [f"/usr/lib/systemd/user/{unit}" for unit in ours]
+    verify = ["systemd-analyze", "--user", "--man=no", "verify", *paths]
+    assert machine.run(verify, user=USER).stderr == ""
+
+
+@pytest.mark.parametrize("unit", ["datad@replay.service", "samplerd.service"])
+def test_systemd_finds_a_service_little_exposed(machine: Machine, unit: str) -> None:
+    """1.4 of 10: what is left can't be taken away in a user manager, or has no effect there."""
+    machine.systemctl_user("start", unit)
+    security = ["systemd-analyze", "--user", "--no-pager", "--threshold=14", "security", unit]
+    machine.run(security, user=USER)
