@@ -69,12 +69,15 @@ class Wanted:
     """The markets that a feed should follow: a desired state, not a list of commands."""
 
     def __init__(self) -> None:
+        self.seen: frozenset[Market] = frozenset()
+        """What the feed was told when it last asked: it follows that, or is about to."""
         self._markets: frozenset[Market] = frozenset()
         self._changed = trio.Event()
 
     @property
     def markets(self) -> frozenset[Market]:
-        """What is wanted now."""
+        """What is wanted now; for the feed to ask."""
+        self.seen = self._markets
         return self._markets
 
     def set(self, markets: frozenset[Market]) -> None:

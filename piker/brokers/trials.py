@@ -1,0 +1,104 @@
+"""What is tried on a provider. Each trial gives a detail for people, or raises Broken."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from piker.brokers import Batch, FeedEvent, Find, Wanted
+from piker.brokers.promises import Heard
+from piker.clock import boot_ns, wall_ns
+from piker.errors import Refused, say
+from piker.interfaces.data import NoSuchMarket
+from piker.markets import Market
+from piker.quotes import Quote
+
+ENOUGH = 50
+"""How many events are enough to judge a feed, if they tell of every market."""
+
+GetMarket = Callable[[str], Awaitable[Market]]
+
+
+class Broken(Exception):
+    """A promise that was not kept; the text says how."""
+
+
+async def same_market(get: GetMarket, name: str, fqme: str) -> str:
+    """The name means this market."""
+    found = (await get(name)).fqme
+    if found != fqme:
+        raise Broken(f"expected {fqme} by the name {name}, was {found}")
+    return name
+
+
+async def unknown_is_refused(get: GetMarket, name: str) -> str:
+    """The name means no market, and that is said by its name."""
+    try:
+        market = await get(name)
+    except Refused as no:
+        if not isinstance(no.fault, NoSuchMarket):
+            raise Broken(f"expected NoSuchMarket for {name}, was {say(no.fault)}") from no
+        return name
+    raise Broken(f"expected NoSuchMarket for {name}, was {market.fqme}")
+
+
+async def gives_market(get: GetMarket, name: str, into: list[Market]) -> str:
+    """The name means a market."""
+    into.append(await get(name))
+    return into[-1].fqme
+
+
+async def lists(find: Find, limit: int, into: list[str]) -> str:
+    """An empty pattern finds any markets, where there is a list of them."""
+    into += [match.fqme for match in await find("", limit)]
+    return ", ".join(into)
+
+
+async def finds(find: Find, name: str) -> str:
+    """A market is found by its name."""
+    found = [match.fqme for match in await find(name, 10)]
+    if not any(fqme.startswith(name.lower()) for fqme in found):
+        raise Broken(f"expected {name} among what is found by it, was {found}")
+    return name
+
+
+async def keeps_limit(find: Find, name: str) -> str:
+    """No more is found than was asked for."""
+    found = await find(name[:1], 1)
+    if len(found) > 1:
+        raise Broken(f"expected at most 1 match, were {len(found)}")
+    return ""
+
+
+async def hear(
+    receive: trio.MemoryReceiveChannel[Batch], markets: Sequence[Market], seconds: float
+) -> Heard:
+    """What a feed says until there is enough to judge it, or for so many seconds."""
+    at_ns, began_ns = wall_ns(), boot_ns()
+    events: list[FeedEvent] = []
+    wanted = {market.fqme for market in markets}
+    silent = set(wanted)
+    with trio.move_on_after(seconds):
+        while silent or len(events) < ENOUGH:
+            batch = await _next(receive)
+            events += batch
+            silent -= {event.market for event in batch if isinstance(event, Quote)}
+    return Heard(events, frozenset(wanted), at_ns, began_ns, boot_ns())
+
+
+async def falls_silent(
+    wanted: Wanted, receive: trio.MemoryReceiveChannel[Batch], silent_s: float
+) -> str:
+    """Once nothing is wanted there comes a silence. The caller bounds how long that may take."""
+    wanted.set(frozenset())
+    while True:
+        with trio.move_on_after(silent_s) as silence:
+            await _next(receive)
+        if silence.cancelled_caught:
+            return ""
+
+
+async def _next(receive: trio.MemoryReceiveChannel[Batch]) -> Batch:
+    try:
+        return await receive.receive()
+    except trio.EndOfChannel:
+        raise Broken("expected stream_quotes to run until it is cancelled, it returned") from None
