@@ -31,6 +31,7 @@ class Series:
 
     def __init__(self, bars: SharedBars) -> None:
         self.bars = bars
+        self.made_ns = clock.wall_ns()
         self.readers = 0
         self.unread_since_ns = 0
         self._renewed = trio.Event()
@@ -124,9 +125,9 @@ class BarKeeper:
                 self._forget_left(name)
 
     def cover(self, market: str, from_ns: int, to_ns: int) -> None:
-        """Say that the market's feed was live then."""
+        """Say that the market's feed was live then; bars cover it from when they are made."""
         for series in self._series.get(market, {}).values():
-            series.bars.writer.cover(from_ns, to_ns)
+            series.bars.writer.cover(max(from_ns, series.made_ns), to_ns)
 
     def _open(self, market: str, period_s: int) -> SharedBars:
         name = f"bars-{period_s}-{market}"
@@ -142,16 +143,17 @@ class BarKeeper:
 
     def _adopt(self, market: str, period_s: int, name: str, stored: Stored) -> SharedBars:
         """Bars that begin with what a datad before us left, if it left any that can be read."""
-        if name not in self._left:
-            return SharedBars(market, period_s, stored)
-        try:
-            bars = SharedBars(market, period_s, stored, left=self._left[name][1])
-            logger.info("bars of %s, %d s: kept over the restart", market, period_s)
-        except NotBars as error:
-            logger.warning("bars of %s, %d s, begin anew: %s", market, period_s, error)
-            bars = SharedBars(market, period_s, stored)
-        self._forget_left(name)
-        return bars
+        if name in self._left:
+            try:
+                bars = SharedBars(market, period_s, stored, left=self._left[name][1])
+            except NotBars as error:
+                logger.warning("bars of %s, %d s, begin anew: %s", market, period_s, error)
+            else:
+                logger.info("bars of %s, %d s: kept over the restart", market, period_s)
+                return bars
+            finally:
+                self._forget_left(name)
+        return SharedBars(market, period_s, stored)
 
     def _forget_left(self, name: str) -> None:
         generation, fd = self._left.pop(name)

@@ -5,31 +5,27 @@
 Task tree, within piker.service's:
 
     Datad.run
-    ├─ _follow       opens sessions of the provider's feed, one after another, with back-off
-    │  └─ stream_quotes   the provider's own task; sends batches
-    ├─ _consume      takes batches: derives, makes bars, publishes
+    ├─ Feed.run      follows the venue and passes on what it says (piker.feed)
     ├─ _listen       samplerd's clock, when anything is followed
     ├─ _tick         the same at our own pace, a little later, should samplerd be away
     └─ _keep         follows what the configuration says to keep
-
-A quote goes one way: feed → _consume → MarketData → bars and fanout.
 """
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import trio
 
-from piker import brokers, clock, config, log, paths, service
+from piker import brokers, clock, config, paths, service
 from piker.barkeeper import BarKeeper
-from piker.brokers import Batch, Provider, Subscribed, VenueLost, Wanted
+from piker.brokers import Provider, VenueLost
 from piker.core.bars import LAYOUT, NS, PERIODS_S
-from piker.core.marketdata import MarketData
 from piker.errors import Refused, Unreachable
 from piker.fanout import Fanout, Watcher
+from piker.feed import FIRST_RETRY_S, LONGEST_RETRY_S, Feed
 from piker.interfaces import Interface
 from piker.interfaces.clock import CLOCK, Ticks, TicksReply
 from piker.interfaces.data import (
@@ -42,7 +38,6 @@ from piker.interfaces.data import (
     NotSupported,
     Search,
     SearchReply,
-    TooManyMarkets,
     VenueUnavailable,
     Watch,
     Watched,
@@ -50,24 +45,14 @@ from piker.interfaces.data import (
 )
 from piker.interfaces.introspection import InvalidParameter
 from piker.interfaces.service import BrokenProvider, Component, Counter
-from piker.markets import Market, MarketState
-from piker.quotes import Quote
+from piker.markets import Market
 from piker.service import Report, Service
 from piker.varlink import Stream, encode_reply, open_client
 
-BATCHES = 64
-"""Batches between the feed and us; when full the feed waits, and the venue's socket fills."""
 ASK_VENUE_S = 20.0
 """How long the venue may take to answer a question about a market."""
-FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 60.0
-"""Pauses before another session with the venue, doubled each time one fails early."""
-GOOD_SESSION_S = 30.0
-"""A session that lasted so long was a good one: the next pause is short again."""
 AFTER_SAMPLERD_NS = NS // 5
 """Our own timer comes so much later than samplerd's."""
-
-_PROBE: Batch = ()
-"""An empty batch: the watchdog's question to _consume."""
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +76,9 @@ class Datad:
         self._keep_names = keep
         self._bars = BarKeeper(service.manager)
         self._fanout = Fanout()
-        self._wanted = Wanted()
-        self._followed: dict[str, MarketData] = {}
-        self._followers: dict[str, int] = {}
-        self._anything_followed = trio.Event()
-        self._session = "not connected"
-        self._send_batch, self._batches = trio.open_memory_channel[Batch](BATCHES)
-        self._part = service.part("feed", self._probe)
+        self._feed = Feed(
+            service, provider, endpoints["stream_quotes"], venue, self._bars, self._fanout
+        )
 
     # --- what it answers
 
@@ -112,7 +93,7 @@ class Datad:
         markets = {name: await self._resolve(name) for name in call.markets}
         watcher = Watcher(stream.connection, every=bool(call.every), max_rate_hz=rate)
         names = frozenset(market.fqme for market in markets.values())
-        with self._following(markets.values()), self._fanout.joined(watcher, names):
+        with self._feed.following(markets.values()), self._fanout.joined(watcher, names):
             first = WatchReply(markets=tuple(self._watched(*each) for each in markets.items()))
             await watcher.run(encode_reply(first, continues=True))
 
@@ -122,7 +103,7 @@ class Datad:
             raise Refused(NoSuchPeriod(period_s=call.period_s, periods=PERIODS_S))
         market = await self._resolve(call.market)
         with (
-            self._following([market]),
+            self._feed.following([market]),
             self._bars.reading(market.fqme, call.period_s) as series,
         ):
             self._service.changed()
@@ -161,7 +142,7 @@ class Datad:
 
     def report(self) -> Report:
         """A line a person can trust."""
-        states = [data.state.state for data in self._followed.values()]
+        states = [data.state.state for data in self._feed.followed.values()]
         counts = [
             f"{states.count(state)} {state}"
             for state in ("live", "stale", "closed", "disconnected")
@@ -169,14 +150,14 @@ class Datad:
         ]
         markets = ", ".join(counts) if counts else "no market"
         watchers = len(self._fanout)
-        bad = sum(data.bad_ticks for data in self._followed.values())
+        bad = sum(data.bad_ticks for data in self._feed.followed.values())
         return Report(
-            status=f"{self._provider.name}: {self._session} · {markets} · "
+            status=f"{self._provider.name}: {self._feed.session} · {markets} · "
             f"{watchers} watcher{'' if watchers == 1 else 's'}",
             state="degraded" if {"stale", "disconnected"} & set(states) else "running",
             components=tuple(
                 Component(name=name, state=data.state.state, detail=data.state.reason)
-                for name, data in sorted(self._followed.items())
+                for name, data in sorted(self._feed.followed.items())
             ),
             counters=(
                 Counter(name="watchers", value=watchers),
@@ -214,36 +195,8 @@ class Datad:
             fault = VenueUnavailable(provider=self._provider.name, reason=reason)
             raise Refused(fault) from error
 
-    @contextmanager
-    def _following(self, markets: Iterable[Market]) -> Iterator[None]:
-        """Have the feed follow markets while the context is open."""
-        new = {market.fqme: market for market in markets}
-        allowed = self._provider.limits.markets
-        if len(self._followed.keys() | new.keys()) > allowed:
-            wanted = len(self._followed.keys() | new.keys())
-            raise Refused(TooManyMarkets(wanted=wanted, allowed=allowed))
-        for fqme, market in new.items():
-            self._followers[fqme] = self._followers.get(fqme, 0) + 1
-            if fqme not in self._followed:
-                self._followed[fqme] = MarketData(market, clock.wall_ns())
-        self._want()
-        try:
-            yield
-        finally:
-            for fqme in new:
-                self._followers[fqme] -= 1
-                if not self._followers[fqme]:
-                    del self._followers[fqme], self._followed[fqme]
-            self._want()
-
-    def _want(self) -> None:
-        self._wanted.set(frozenset(data.market for data in self._followed.values()))
-        if self._followed:
-            self._anything_followed.set()
-        self._service.changed()
-
     def _watched(self, asked: str, market: Market) -> Watched:
-        data = self._followed[market.fqme]
+        data = self._feed.followed[market.fqme]
         return Watched(
             asked=asked, market=data.market, state=data.state, last=tuple(data.last.values())
         )
@@ -253,96 +206,14 @@ class Datad:
     async def run(self) -> None:
         """Follow the provider's feed until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow)
-            nursery.start_soon(self._consume)
+            nursery.start_soon(self._feed.run)
             nursery.start_soon(self._listen)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._keep)
 
-    async def _follow(self) -> None:
-        pause_s = FIRST_RETRY_S
-        while True:
-            await self._anything_followed.wait()
-            began = trio.current_time()
-            self._say_session("connecting")
-            try:
-                await self._endpoints["stream_quotes"](
-                    self._venue, self._wanted, self._send_batch.clone()
-                )
-                reason = "the feed ended"
-            except VenueLost as error:
-                reason = str(error)
-            if trio.current_time() - began > GOOD_SESSION_S:
-                pause_s = FIRST_RETRY_S
-            self._lost(reason, pause_s)
-            await trio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
-
-    def _lost(self, reason: str, pause_s: float) -> None:
-        self._say_session(f"lost ({reason})")
-        logger.warning(
-            "lost the venue: %s; tries again in %g s",
-            reason,
-            pause_s,
-            extra=log.fields(message_id=log.FEED_LOST),
-        )
-        for data in self._followed.values():
-            data.lost(reason)
-        self._judge()
-
-    def _say_session(self, text: str) -> None:
-        self._session = text
-        self._service.changed()
-
-    async def _consume(self) -> None:
-        async for batch in self._batches:
-            wall_ns, boot_ns = clock.wall_ns(), clock.boot_ns()
-            for event in batch:
-                data = self._followed.get(_market_of(event))
-                if data is not None:
-                    self._take(data, event, wall_ns, boot_ns)
-            self._fanout.flush()
-            self._part.beat()
-
-    def _take(self, data: MarketData, event: brokers.FeedEvent, wall_ns: int, boot_ns: int) -> None:
-        if isinstance(event, Quote):
-            complete = data.take(event, wall_ns, boot_ns)
-            self._bars.take(data, complete)
-            if complete.ticks:
-                self._fanout.publish(complete)
-            if data.state.state == "live":
-                return
-        elif isinstance(event, Subscribed):
-            data.subscribed(event.market, boot_ns)
-            self._say_session("connected")
-        else:
-            data.lost(event.reason)
-        self._announce(data, wall_ns, boot_ns)
-
-    def _judge(self) -> None:
-        """Look at how alive every market is, and cover the time that it was seen live."""
-        wall_ns, boot_ns = clock.wall_ns(), clock.boot_ns()
-        for data in self._followed.values():
-            if data.state.state == "live":
-                self._cover(data, data.heard_ns)
-            self._announce(data, wall_ns, boot_ns)
-
-    def _cover(self, data: MarketData, to_ns: int) -> None:
-        if to_ns > data.state.since_ns:
-            self._bars.cover(data.market.fqme, data.state.since_ns, to_ns)
-
-    def _announce(self, data: MarketData, wall_ns: int, boot_ns: int) -> None:
-        before = data.state
-        state = data.judge(wall_ns, boot_ns)
-        if state is None:
-            return
-        _log_change(before, state)
-        self._fanout.publish_state(state)
-        self._service.changed()
-
     async def _listen(self) -> None:
         """samplerd's clock; what it says, our own says too, so its absence is not an error."""
-        await self._anything_followed.wait()
+        await self._feed.anything_followed()
         path = str(paths.socket_path("samplerd"))
         pause_s = FIRST_RETRY_S
         while True:
@@ -366,17 +237,22 @@ class Datad:
 
     def _end_of(self, time_ns: int) -> None:
         self._bars.end_of(time_ns)
-        self._judge()
+        self._feed.judge()
 
     async def _keep(self) -> None:
         """Follow and make bars of what the configuration says to keep."""
         with ExitStack() as stack:
             for name in self._keep_names:
                 market = await self._resolve_patiently(name)
-                if market is not None:
-                    stack.enter_context(self._following([market]))
-                    for period_s in PERIODS_S:
-                        stack.enter_context(self._bars.reading(market.fqme, period_s))
+                if market is None:
+                    continue
+                try:
+                    stack.enter_context(self._feed.following([market]))
+                except Refused as no:
+                    logger.warning("can't keep %s: %s", name, no)
+                    continue
+                for period_s in PERIODS_S:
+                    stack.enter_context(self._bars.reading(market.fqme, period_s))
             await trio.sleep_forever()
 
     async def _resolve_patiently(self, name: str) -> Market | None:
@@ -390,28 +266,6 @@ class Datad:
                     return None
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_S)
-
-    def _probe(self) -> None:
-        with suppress(trio.WouldBlock):  # full: there is work enough to beat by
-            self._send_batch.send_nowait(_PROBE)
-
-
-def _market_of(event: brokers.FeedEvent) -> str:
-    return event.market.fqme if isinstance(event, Subscribed) else event.market
-
-
-def _log_change(before: MarketState, after: MarketState) -> None:
-    stale = after.state == "stale"
-    message_id = log.MARKET_STALE if stale else log.MARKET_LIVE if after.state == "live" else None
-    logger.log(
-        logging.WARNING if stale else logging.INFO,
-        "%s: %s, was %s%s",
-        after.market,
-        after.state,
-        before.state,
-        f" ({after.reason})" if after.reason else "",
-        extra=log.fields(market=after.market, message_id=message_id),
-    )
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ waits in its own outbox, and its own task sends it when there is room again.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import trio
@@ -27,12 +27,22 @@ EVERY_BYTES = 64 * 1024 * 1024
 """Bytes that may wait for a watcher of every tick, shared with the others of its markets; past it
 the watcher is told TooSlow and closed."""
 
+SEND_BYTES = 64 * 1024
+"""Waiting replies are sent together up to about this, a third of what a socket holds."""
 TELL_S = 10.0
 """How long a watcher that is too slow has to read that it is."""
 
 _encode = msgspec.json.Encoder().encode
 
 _HEAD, _TAIL = b'{"parameters":{"quotes":[', b']},"continues":true}\0'
+
+
+class Joined(NamedTuple):
+    """Quotes joined into one reply."""
+
+    quotes: Sequence[Quote]
+    reply: bytes
+    ticks: int
 
 
 class _Waiting(Protocol):
@@ -43,7 +53,7 @@ class _Waiting(Protocol):
     @property
     def ticks(self) -> int: ...
     def __bool__(self) -> bool: ...
-    def put(self, quotes: Sequence[Quote], reply: bytes) -> None: ...
+    def put(self, joined: "Joined") -> None: ...
     def put_state(self, state: MarketState) -> None: ...
     def next(self) -> bytes: ...
 
@@ -65,8 +75,8 @@ class _Conflated:
     def __bool__(self) -> bool:
         return bool(self._outbox)
 
-    def put(self, quotes: Sequence[Quote], reply: bytes) -> None:
-        self._outbox.put(quotes)
+    def put(self, joined: Joined) -> None:
+        self._outbox.put(joined.quotes)
 
     def put_state(self, state: MarketState) -> None:
         self._outbox.put_state(state)
@@ -91,8 +101,8 @@ class _Every:
     def __bool__(self) -> bool:
         return bool(self._replies)
 
-    def put(self, quotes: Sequence[Quote], reply: bytes) -> None:
-        self._add(reply, sum(len(quote.ticks) for quote in quotes))
+    def put(self, joined: Joined) -> None:
+        self._add(joined.reply, joined.ticks)
 
     def put_state(self, state: MarketState) -> None:
         self._add(_state_reply(state), 0)
@@ -103,10 +113,16 @@ class _Every:
         self.ticks += ticks
 
     def next(self) -> bytes:
-        reply, ticks = self._replies.popleft()
-        self._bytes -= len(reply)
-        self.ticks -= ticks
-        return reply
+        """As many replies as one send takes."""
+        taken: list[bytes] = []
+        size = 0
+        while self._replies and size < SEND_BYTES:
+            reply, ticks = self._replies.popleft()
+            taken.append(reply)
+            size += len(reply)
+            self.ticks -= ticks
+        self._bytes -= size
+        return b"".join(taken)
 
 
 class Watcher:
@@ -141,8 +157,9 @@ class Watcher:
             if not self._waiting:
                 await self._keep_up()
                 continue
-            await trio.sleep_until(due)
-            due = trio.current_time() + self._pause_s
+            if self._pause_s:
+                await trio.sleep_until(due)
+                due = trio.current_time() + self._pause_s
             await self._connection.send(self._waiting.next())
 
     async def _keep_up(self) -> None:
@@ -151,12 +168,12 @@ class Watcher:
         self.lags = bool(self._pause_s)
         await self._wake.wait()
 
-    def send(self, quotes: Sequence[Quote], reply: bytes) -> None:
+    def send(self, joined: Joined) -> None:
         """Send a reply now, or have it wait."""
         if not self.lags:
-            self._try(reply)
+            self._try(joined.reply)
         elif not self._lost:
-            self._waiting.put(quotes, reply)
+            self._waiting.put(joined)
             self._bound()
 
     def send_state(self, state: MarketState) -> None:
@@ -264,10 +281,14 @@ class _Group:
     def flush(self) -> None:
         if not self.quotes:
             return
-        reply = b"%b%b%b" % (_HEAD, b",".join(self.encoded), _TAIL)
-        quotes, self.quotes, self.encoded = self.quotes, [], []
+        joined = Joined(
+            quotes=self.quotes,
+            reply=b"%b%b%b" % (_HEAD, b",".join(self.encoded), _TAIL),
+            ticks=sum([len(quote.ticks) for quote in self.quotes]),
+        )
+        self.quotes, self.encoded = [], []
         for watcher in self.watchers:
-            watcher.send(quotes, reply)
+            watcher.send(joined)
 
 
 def _state_reply(state: MarketState) -> bytes:

@@ -64,6 +64,7 @@ class JournalHandler(logging.Handler):
 
     def __init__(self, path: str, always: dict[str, str]) -> None:
         super().__init__()
+        self.setFormatter(logging.Formatter())  # else basicConfig gives it one with level and name
         self._path = path
         self._always = always
         self._lost = 0

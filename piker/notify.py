@@ -19,8 +19,8 @@ class Manager:
     def __init__(self) -> None:
         self.listeners: dict[str, list[socket.socket]] = {}
         self.stored: dict[str, list[int]] = {}
-        self._notifier = sdnotify.SystemdNotifier()
         self._address = os.environ.get("NOTIFY_SOCKET", "")
+        self._notifier = sdnotify.SystemdNotifier() if self._address else None
         self._inherit()
 
     @property
@@ -31,7 +31,8 @@ class Manager:
 
     def notify(self, state: str) -> None:
         """Tell the manager a state, as READY=1."""
-        self._notifier.notify(state)
+        if self._notifier:
+            self._notifier.notify(state)
 
     def say(self, status: str) -> None:
         """Tell the manager the line that it shows. sdnotify sends Latin-1, so this goes past it."""
@@ -44,6 +45,11 @@ class Manager:
     def forget(self, name: str) -> None:
         """Have the manager close what it keeps under this name."""
         self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+    def close(self) -> None:
+        """Let go of the way back."""
+        if self._notifier and self._notifier.socket:
+            self._notifier.socket.close()
 
     def _inherit(self) -> None:
         """Sort what we were started with: listening sockets, and descriptors from the store."""

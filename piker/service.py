@@ -18,7 +18,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -158,16 +158,17 @@ def main(
 ) -> int:
     """Run a daemon to its end; gives the exit status."""
     log.set_up(name, instance)
-    return trio.run(_run, Service(name, instance, Manager()), open_daemon, interfaces)
+    with closing(Manager()) as manager:
+        return trio.run(_run, Service(name, instance, manager), open_daemon, interfaces)
 
 
 async def _run(service: Service, open_daemon: OpenDaemon, interfaces: tuple[Interface, ...]) -> int:
     try:
         listeners, by_hand = _listeners(service)
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        logger.error("%s is served here already: %s", service.unit, error.strerror)
+        taken = error.errno == errno.EADDRINUSE
+        why = "is served here already" if taken else "can't listen"
+        logger.error("%s %s: %s", service.unit, why, error.strerror or error)
         return 1
     async with AsyncExitStack() as stack:
         stack.callback(_remove, by_hand)

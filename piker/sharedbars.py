@@ -10,19 +10,23 @@ The layout is `piker.core.bars`; numpy reads rows as `ROW`.
 import fcntl
 import mmap
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from piker.core.bars import (
     CAPACITY_AT,
+    COVERED_AT,
     FINAL_AT,
     GENERATION_AT,
     HEADER_WORDS,
+    KNOWN_FROM_AT,
     LAST_AT,
     LAYOUT,
     LAYOUT_AT,
     MAGIC,
     MAGIC_AT,
+    MAX_COVERED,
     PERIOD_AT,
     SEQUENCE_AT,
     BarWriter,
@@ -81,10 +85,12 @@ class SharedBars:
         self.generation = 0
         self._stored = stored
         if left is None:
-            self._open((), ())
+            self._open(None)
         else:
-            self.generation, kept, covered = _read_left(left)
-            self._open(kept[-self.capacity // 2 :], covered)
+            memory, table = _map_foreign(left)
+            self.generation = table.ints[GENERATION_AT]
+            self._open(table)
+            _unmap(memory, table)
 
     def take(self, time_ns: int, price: float, size: float | None, *, derived: bool) -> bool:
         """Put a price into its bar. True: this needed a new memfd, with the newer half of rows."""
@@ -96,61 +102,41 @@ class SharedBars:
 
     def close(self) -> None:
         """Let go of the memory; readers keep theirs."""
-        self.table.release()
-        self._memory.close()
+        _unmap(self._memory, self.table)
         os.close(self.fd)
 
     def _next_generation(self) -> None:
-        rows = self.table.ints[LAST_AT]
-        kept = [self.table.bar(row) for row in range(rows - self.capacity // 2, rows)]
-        covered = self.table.coverage()
-        closed_to_ns = self.writer.closed_to_ns
-        self.close()
-        self._open(kept, covered)
-        self.writer.close(closed_to_ns)
+        full, memory, table, writer = self.fd, self._memory, self.table, self.writer
+        self._open(table)
+        self.writer.close(writer.closed_to_ns)
+        _unmap(memory, table)
+        os.close(full)
 
-    def _open(self, kept: Iterable[Bar], covered: Iterable[tuple[int, int]]) -> None:
+    def _open(self, left: Table | None) -> None:
         self.generation += 1
         self.fd = os.memfd_create(
             f"piker:{self.name}:{self.period_s}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
         )
         os.ftruncate(self.fd, 8 * words(self.capacity))
-        self._memory = _map(self.fd, writable=True)
+        self._memory = mmap.mmap(self.fd, 8 * words(self.capacity))
         fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, SEALS)
         self.table = Table(memoryview(self._memory))
         self.table.format(self.capacity, self.period_s, self.generation)
         self.writer = BarWriter(self.table)
-        for bar in kept:
-            self.writer.append(bar)
-        for from_ns, to_ns in covered:
-            self.writer.cover(from_ns, to_ns)
+        if left is not None:
+            self.writer.go_on_from(left, self.capacity // 2)
         self._stored(self.fd, self.generation)
 
 
-def _read_left(left: int) -> tuple[int, list[Bar], list[tuple[int, int]]]:
-    """The generation, rows and coverage that a writer before us left. Raises NotBars."""
-    memory = _map(left, writable=False)
-    table = Table(memoryview(memory))
-    try:
-        _check(table, os.fstat(left).st_size)
-        return table.ints[GENERATION_AT], list(table.sound()), table.coverage()
-    finally:
-        table.release()
-        memory.close()
-
-
 class BarReader:
-    """A reader's side: maps a descriptor, which it owns from then on. Raises NotBars."""
+    """A reader's side: maps a descriptor, and closes it. Raises NotBars."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.closed = False
         try:
-            self._memory = _map(fd, writable=False)
-            self.table = Table(memoryview(self._memory))
-            _check(self.table, os.fstat(fd).st_size)
-        except BaseException:
+            self._memory, self.table = _map_foreign(fd)
+        finally:
             os.close(fd)
-            raise
 
     @property
     def final(self) -> int:
@@ -162,13 +148,17 @@ class BarReader:
 
         Where the writer disturbs every attempt, or died in the middle, final rows only.
         """
-        ints = self.table.ints
+        table, ints = self.table, self.table.ints
         for _ in range(READ_ATTEMPTS):
-            sequence, last = ints[SEQUENCE_AT], ints[LAST_AT]
-            rows = [self.table.bar(row) for row in range(max(0, last - newest), last)]
+            sequence, final, last = ints[SEQUENCE_AT], ints[FINAL_AT], ints[LAST_AT]
+            first = max(0, last - newest)
+            open_rows = [table.bar(row) for row in range(max(first, final), last)]
             if sequence % 2 == 0 and ints[SEQUENCE_AT] == sequence:
-                return rows
-        return [self.table.bar(row) for row in range(max(0, self.final - newest), self.final)]
+                break
+        else:
+            final, open_rows = self.final, []
+            first = max(0, final - newest)
+        return [table.bar(row) for row in range(first, final)] + open_rows
 
     def view(self) -> "np.ndarray":
         """All rows there are now, as a numpy array over the shared memory itself, read-only.
@@ -184,29 +174,53 @@ class BarReader:
 
     def coverage(self) -> list[tuple[int, int]]:
         """When the feed was live: (from, to), UTC ns, oldest first."""
-        return self.table.coverage()
+        ints = self.table.ints
+        for _ in range(READ_ATTEMPTS):
+            known_from_ns, sequence = ints[KNOWN_FROM_AT], ints[SEQUENCE_AT]
+            covered = self.table.coverage()
+            # only forgetting the oldest moves intervals, and it raises KNOWN_FROM first
+            if sequence % 2 == 0 and ints[KNOWN_FROM_AT] == known_from_ns:
+                break
+        return covered
 
     def close(self) -> None:
-        """Unmap, unless a `view` is still in use: then when that goes."""
-        self.table.release()
-        os.close(self._fd)
+        """Unmap, unless a `view` is still in use: then when that goes. Twice is a no-op."""
+        self.closed = True
+        _unmap(self._memory, self.table)
 
 
-def _map(fd: int, *, writable: bool) -> mmap.mmap:
-    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+def _map_foreign(fd: int) -> tuple[mmap.mmap, Table]:
+    """What somebody else wrote, to be read. Raises NotBars."""
     try:
-        return mmap.mmap(fd, os.fstat(fd).st_size, mmap.MAP_SHARED, protection)
+        memory = mmap.mmap(fd, os.fstat(fd).st_size, mmap.MAP_SHARED, mmap.PROT_READ)
     except (OSError, ValueError) as error:
         raise NotBars(f"expected a memfd with bars: {error}") from error
+    if len(memory) < 8 * HEADER_WORDS or len(memory) % 8:
+        raise NotBars(f"expected a memfd with bars, was {len(memory)} bytes")
+    table = Table(memoryview(memory))
+    if problem := _problem(table):
+        _unmap(memory, table)
+        raise NotBars(problem)
+    return memory, table
 
 
-def _check(table: Table, size: int) -> None:
-    """A reader trusts the sizes that a header states only as far as the memory goes."""
+def _problem(table: Table) -> str:
+    """Why this can't be read. A header's word is taken only as far as the memory goes."""
     ints = table.ints
-    if len(ints) < HEADER_WORDS or ints[MAGIC_AT] != MAGIC:
-        raise NotBars("expected bars, was something else")
+    if ints[MAGIC_AT] != MAGIC:
+        return "expected bars, was something else"
     if ints[LAYOUT_AT] != LAYOUT:
-        raise NotBars(f"expected layout {LAYOUT}, was {ints[LAYOUT_AT]}")
-    capacity, last = ints[CAPACITY_AT], ints[LAST_AT]
-    if not 0 <= last <= capacity or 8 * words(capacity) > size or ints[PERIOD_AT] <= 0:
-        raise NotBars(f"expected {capacity} rows in {size} bytes, {last} used")
+        return f"expected layout {LAYOUT}, was {ints[LAYOUT_AT]}"
+    final, last, capacity = ints[FINAL_AT], ints[LAST_AT], ints[CAPACITY_AT]
+    if not 0 <= final <= last <= capacity or words(capacity) > len(ints):
+        return f"expected {capacity} rows in {8 * len(ints)} bytes, {last} used, {final} final"
+    if ints[PERIOD_AT] <= 0 or not 0 <= ints[COVERED_AT] <= MAX_COVERED:
+        return f"expected a period and coverage, was {ints[PERIOD_AT]}, {ints[COVERED_AT]}"
+    return ""
+
+
+def _unmap(memory: mmap.mmap, table: Table) -> None:
+    """Let go of the memory; a numpy view of it keeps it for as long as that is in use."""
+    table.release()
+    with suppress(BufferError):
+        memory.close()

@@ -10,6 +10,7 @@ import socket
 import stat
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +24,15 @@ RECEIVE_BYTES = 64 * 1024
 """Read at once; below the size from which malloc maps and unmaps memory at every call."""
 MAX_FDS = 16
 """Descriptors taken from one message; with more, the kernel closes the rest and we hang up."""
+TURN = 16
+"""Receives that did not wait; then other tasks have their turn."""
 BACKLOG = 4096
 CONNECT_TIMEOUT_S = 5.0
 BACKLOG_RETRY_S = (0.005, 0.1)
 """First and longest pause between attempts at a full backlog; the kernel has no event for it."""
 
+# Plain integers: arithmetic on the enum's members costs microseconds in every receive.
+_CMSG_CLOEXEC, _CTRUNC = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC)
 _FD_SPACE = socket.CMSG_LEN(MAX_FDS * struct.calcsize("i"))
 
 
@@ -56,6 +61,9 @@ class Connection:
         self._splitter = Splitter()
         self._unclaimed: list[int] = []
         self._fault = ""
+        self._in_a_row = 0
+        self._drained = False
+        """The last receive took all there was: to wait is cheaper than to try."""
 
     def try_send(self, data: bytes | memoryview) -> int:
         """Send what fits now; gives the number of bytes taken. Raises HungUp."""
@@ -94,14 +102,29 @@ class Connection:
         Cancelled before it takes anything, so that nothing that came is lost.
         """
         while True:
-            await trio.lowlevel.checkpoint_if_cancelled()
+            if self._drained:
+                await self._readable()
+            else:
+                await self._let_others_run()
             messages = self.receive_now()
             if messages is not None:
                 return messages
-            try:
-                await trio.lowlevel.wait_readable(self._socket)
-            except (trio.ClosedResourceError, OSError, ValueError) as error:
-                raise HungUp(str(error)) from error
+            self._drained = True
+
+    async def _readable(self) -> None:
+        self._in_a_row = 0
+        try:
+            await trio.lowlevel.wait_readable(self._socket)
+        except (trio.ClosedResourceError, OSError, ValueError) as error:
+            raise HungUp(str(error)) from error
+
+    async def _let_others_run(self) -> None:
+        """A checkpoint costs microseconds: now and then is enough."""
+        self._in_a_row += 1
+        if self._in_a_row % TURN:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
 
     def receive_now(self) -> list[Message] | None:
         """What is there: messages, none at the end of input, or None when there is no whole one."""
@@ -110,19 +133,25 @@ class Connection:
                 raise HungUp(self._fault)
             try:
                 chunk, ancillary, flags, _ = self._socket.recvmsg(
-                    RECEIVE_BYTES, self._space, socket.MSG_CMSG_CLOEXEC
+                    RECEIVE_BYTES, self._space, _CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 return None
             except OSError as error:
                 raise HungUp(str(error)) from error
-            messages = self._take(chunk, _descriptors(ancillary))
-            if flags & socket.MSG_CTRUNC:
+            messages = self._take(chunk, _descriptors(ancillary) if ancillary else [])
+            if flags & _CTRUNC:
                 self._fault = "descriptors came where none, or fewer, are expected"
             elif self._splitter.overlong:
                 self._fault = "a message is too long"
+            self._drained = len(chunk) < RECEIVE_BYTES and not self._fault
             if messages or not chunk:
                 return messages
+
+    def stop_receiving(self) -> None:
+        """Take nothing that the peer sends from now on; what it has sent can still be received."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
 
     @property
     def unread(self) -> bool:
@@ -160,7 +189,7 @@ class Connection:
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
-        _close_all(self._unclaimed)
+        close_all(self._unclaimed)
         self._unclaimed = []
 
 
@@ -249,6 +278,7 @@ def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
     return fds
 
 
-def _close_all(fds: Sequence[int]) -> None:
+def close_all(fds: Sequence[int]) -> None:
+    """Close descriptors that nobody wants."""
     for fd in fds:
         os.close(fd)

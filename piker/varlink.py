@@ -8,12 +8,12 @@ Server's task tree: one task a listening socket, one a conversation, and in a st
 listens for the goodbye.
 """
 
-import math
 import re
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -37,7 +37,7 @@ from piker.interfaces.introspection import (
     MethodNotImplemented,
 )
 from piker.interfaces.service import SERVICE
-from piker.transport import CONNECT_TIMEOUT_S, Connection, HungUp, Message, connect
+from piker.transport import CONNECT_TIMEOUT_S, Connection, HungUp, Message, close_all, connect
 
 FIRST_CALL_S = 60.0
 """A connection that has asked nothing for so long is closed."""
@@ -47,6 +47,8 @@ DRAIN_S = 5.0
 """At the end, replies that nobody reads are given up after this."""
 ACCEPT_BATCH = 64
 """Connections accepted before other tasks get a turn."""
+TURN = 16
+"""Calls that came at once are answered so many at a time; then others have their turn."""
 EMFILE_PAUSE_S = 0.1
 """Pause before accepting again when descriptors have run out; the backlog holds the rest."""
 
@@ -70,6 +72,9 @@ class ReplyEnvelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     continues: bool = False
     error: str | None = None
 
+
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what was expected."""
 
 _decode_call = msgspec.json.Decoder(CallEnvelope).decode
 
@@ -260,18 +265,15 @@ class Conversation:
         self.connection = connection
         self.engaged = True
         self._spoke = False
-        self._reading = trio.CancelScope()
+        self._scope = trio.CancelScope()
+        self._first_call = trio.CancelScope()
         self._streaming = trio.CancelScope()
 
     async def run(self) -> None:
         """Answer calls in order. Raises HungUp."""
-        with self._reading:
+        with self._scope:
             while messages := await self._receive():
-                for message in messages:
-                    await self._answer(message)
-        while self.server.draining and (messages := await self._last_calls()):
-            for message in messages:
-                await self._answer(message)
+                await self._answer_all(messages)
 
     @property
     def asked(self) -> bool:
@@ -280,22 +282,27 @@ class Conversation:
 
     def finish(self) -> None:
         """Answer what has been asked, then end. Streams end now."""
-        self._reading.cancel()
         self._streaming.cancel()
+        if self._spoke:
+            self.connection.stop_receiving()
+        else:
+            self._first_call.deadline = trio.current_time() + LAST_CALL_S
 
     async def _receive(self) -> list[Message]:
+        if self._spoke and self.server.draining:
+            return self.connection.receive_now() or []
         if self._spoke:
             return await self.connection.receive()
-        with trio.move_on_after(FIRST_CALL_S):
+        self._first_call.deadline = trio.current_time() + FIRST_CALL_S
+        with self._first_call:
             return await self.connection.receive()
         return []
 
-    async def _last_calls(self) -> list[Message]:
-        if self._spoke:
-            return self.connection.receive_now() or []
-        with trio.move_on_after(LAST_CALL_S):
-            return await self.connection.receive()
-        return []
+    async def _answer_all(self, messages: list[Message]) -> None:
+        for number, message in enumerate(messages):
+            await self._answer(message)
+            if number % TURN == TURN - 1:
+                await trio.lowlevel.checkpoint()
 
     async def _answer(self, message: Message) -> None:
         self._note_first_call()
@@ -321,11 +328,14 @@ class Conversation:
         self.server.served += 1
 
     async def _command(self, bound: _Bound, parameters: Call, call: CallEnvelope) -> None:
-        with trio.CancelScope(shield=True):
+        self._scope.shield = True
+        try:
             extra = (None,) if bound.method.shape == "either" else ()
             reply = await bound.function(parameters, *extra)
             if not call.oneway:
                 await self.connection.send(encode_reply(reply))
+        finally:
+            self._scope.shield = False
 
     async def _stream(self, bound: _Bound, parameters: Call) -> None:
         end: Refused | HungUp = HungUp("the stream has ended")
@@ -357,7 +367,7 @@ def _bind(interface: Interface, method: Method, handler: object) -> _Bound:
 def _envelope(data: bytes) -> CallEnvelope:
     try:
         call = _decode_call(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise HungUp(f"not a call: {error}") from error
     if call.oneway and call.more:
         raise HungUp("a call is either oneway or more")
@@ -372,7 +382,7 @@ def _parameters(bound: _Bound, call: CallEnvelope) -> Call:
     raw = bytes(call.parameters)
     try:
         return bound.decode(b"{}" if raw == b"null" else raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise Refused(InvalidParameter(parameter=_name_field(str(error)))) from error
 
 
@@ -434,18 +444,10 @@ class Client:
         cancelled or timed out closes the connection, so that its answer can't be taken for
         another's; whether it was carried out is then not known.
         """
-        try:
-            await self._send(call, more=False)
-            with trio.fail_after(timeout_s):
-                message = await self._receive()
-        except trio.TooSlowError as error:
-            self._connection.close()
-            raise self._silent(call, timeout_s) from error
-        except BaseException:
-            self._connection.close()
-            raise
+        message = await self._first(call, timeout_s, more=False)
         decoded: R
         decoded, _ = self._decode(message, _decoder(reply))
+        close_all(message.fds)
         return decoded
 
     async def replies(
@@ -454,21 +456,43 @@ class Client:
         """Open a stream and give its replies with the descriptors that came with each.
 
         The receiver closes the descriptors. Only the first reply has a time limit. Ends when the
-        daemon ends the stream; raises Refused or Unreachable.
+        daemon ends the stream; raises Refused or Unreachable. A stream that is left before its
+        end closes the connection.
         """
         decode = _decoder(reply)
-        await self._send(call, more=True)
-        limit = timeout_s
+        message = await self._first(call, timeout_s, more=True)
         more = True
-        while more:
-            try:
-                with trio.fail_after(limit):
-                    message = await self._receive()
-            except trio.TooSlowError as error:
-                raise self._silent(call, timeout_s) from error
-            decoded, more = self._decode(message, decode)
-            limit = math.inf
-            yield decoded, message.fds
+        try:
+            while True:
+                decoded, more = self._decode(message, decode)
+                yield decoded, message.fds
+                if not more:
+                    return
+                message = await self._receive()
+        finally:
+            if more:
+                self.close()
+
+    def close(self) -> None:
+        """Hang up. May be called twice."""
+        self._connection.close()
+        for message in self._waiting:
+            close_all(message.fds)
+        self._waiting = []
+
+    async def _first(self, call: Call, timeout_s: float, *, more: bool) -> Message:
+        """Send a call and give its first reply; hangs up if none comes."""
+        message: Message | None = None
+        try:
+            with trio.CancelScope(relative_deadline=timeout_s):
+                await self._send(call, more=more)
+                message = await self._receive()
+        finally:
+            if message is None:
+                self.close()
+        if message is None:
+            raise self._silent(call, timeout_s)
+        return message
 
     async def _send(self, call: Call, *, more: bool) -> None:
         name = f"{self._interface.name}.{self._interface.method(type(call)).name}"
@@ -490,28 +514,32 @@ class Client:
         return self._waiting.pop()
 
     def _decode(self, message: Message, decode: Callable[[bytes], Any]) -> tuple[Any, bool]:
+        problem: Exception | None = None
         try:
             envelope = decode(message.data)
             if envelope.error is None:
                 return envelope.parameters, envelope.continues
-        except msgspec.ValidationError as error:
-            self._raise_fault(message.data)
-            raise Unreachable(f"{self.unit} speaks another version: {error}") from error
-        self._raise_fault(message.data)
-        raise AssertionError("an error reply names its error")
+        except _UNDECODABLE as error:
+            problem = error
+        close_all(message.fds)
+        raise self._refusal(message.data) or Unreachable(
+            f"{self.unit} speaks another version: {problem}"
+        ) from problem
 
-    def _raise_fault(self, data: bytes) -> None:
-        envelope = _decode_any(data)
+    def _refusal(self, data: bytes) -> Refused | None:
+        """The fault that a reply carries, if it does."""
+        try:
+            envelope = _decode_any(data)
+        except _UNDECODABLE:
+            return None
         if envelope.error is None:
-            return
+            return None
         raw = bytes(envelope.parameters)
         kind = self._faults.get(envelope.error)
-        try:
+        with suppress(*_UNDECODABLE):
             if kind is not None:
-                raise Refused(msgspec.json.decode(raw, type=kind))
-        except msgspec.ValidationError:
-            pass
-        raise Refused(UnknownFault(name=envelope.error, parameters=raw.decode()))
+                return Refused(msgspec.json.decode(raw, type=kind))
+        return Refused(UnknownFault(name=envelope.error, parameters=raw.decode(errors="replace")))
 
     def _gone(self, reason: object) -> Unreachable:
         return Unreachable(f"{self.unit} went away ({reason}); see {_journal(self.unit)}")
@@ -528,13 +556,14 @@ async def open_client(
     path: str, interface: Interface, unit: str, timeout_s: float = CONNECT_TIMEOUT_S
 ) -> AsyncIterator[Client]:
     """A client of the daemon that listens at `path`; hangs up at the end. Raises Unreachable."""
-    connection = await connect(path, unit, timeout_s)
+    client = Client(await connect(path, unit, timeout_s), interface, unit)
     try:
-        yield Client(connection, interface, unit)
+        yield client
     finally:
-        connection.close()
+        client.close()
 
 
+@cache
 def _decoder(reply: type[Reply]) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(_ReplyOf[reply]).decode  # type: ignore[valid-type]
 

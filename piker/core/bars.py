@@ -93,15 +93,27 @@ class Table:
         self.ints.release()
         self.floats.release()
 
+    def time(self, row: int) -> int:
+        """When the period of a row began, or -1 where there is no such row."""
+        return self.ints[HEADER_WORDS + row * ROW_WORDS + TIME] if row >= 0 else -1
+
     def coverage(self) -> list[tuple[int, int]]:
         """When the feed was live: (from, to), ns, oldest first."""
-        pairs = range(COVERAGE_AT, COVERAGE_AT + 2 * self.ints[COVERED_AT], 2)
-        return [(self.ints[at], self.ints[at + 1]) for at in pairs]
+        ats = range(COVERAGE_AT, COVERAGE_AT + 2 * self.ints[COVERED_AT], 2)
+        pairs = [(self.ints[at], self.ints[at + 1]) for at in ats]
+        return [(from_ns, to_ns) for from_ns, to_ns in pairs if from_ns < to_ns]
 
-    def sound(self) -> Iterator[Bar]:
-        """The rows of a table whose writer may have died: those that are whole and in order."""
-        newest = -1
-        for row in range(min(self.ints[LAST_AT], self.capacity)):
+    def copy_rows(self, other: "Table", first: int, count: int) -> None:
+        """Take rows of another table over as they are, as the first ones here. All are final."""
+        end = HEADER_WORDS + count * ROW_WORDS
+        start = HEADER_WORDS + first * ROW_WORDS
+        self.ints[HEADER_WORDS:end] = other.ints[start : start + end - HEADER_WORDS]
+        self.ints[LAST_AT] = self.ints[FINAL_AT] = count
+
+    def sound(self, first: int = 0) -> Iterator[Bar]:
+        """The rows from `first` on of a table whose writer may have died: whole and in order."""
+        newest = self.time(first - 1)
+        for row in range(first, self.ints[LAST_AT]):
             bar = self.bar(row)
             inside = bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
             if bar.time_ns > newest and inside:
@@ -117,69 +129,75 @@ class BarWriter:
         self._ints, self._floats = table.ints, table.floats
         self._period_ns = table.ints[PERIOD_AT]
         self._capacity = table.capacity
-        self._sequence = table.ints[SEQUENCE_AT]
         self.closed_to_ns = 0
-        self._forget_newest()
-        if table.ints[LAST_AT]:
-            self._remember_newest()
+        self._look_at_newest()
 
-    def _forget_newest(self) -> None:
-        self._start_ns = -1
-        self._at = 0
-        self._high = self._low = self._volume = 0.0
-        self._trades = 0
+    def _look_at_newest(self) -> None:
+        """Know where the newest row is, unless it is final: then no price goes into it."""
+        row, final = self._ints[LAST_AT] - 1, self._ints[FINAL_AT]
+        self._final_ns = self._table.time(final - 1)
+        self._start_ns = self._end_ns = -1
+        if row >= final:
+            self._at = HEADER_WORDS + row * ROW_WORDS
+            self._start_ns = self._table.time(row)
+            self._end_ns = self._start_ns + self._period_ns
 
-    def _remember_newest(self) -> None:
-        row = self._ints[LAST_AT] - 1
-        bar = self._table.bar(row)
-        self._at = HEADER_WORDS + row * ROW_WORDS
-        self._start_ns = bar.time_ns
-        self._high, self._low = bar.high, bar.low
-        self._volume, self._trades = bar.volume, bar.trades
+    def go_on_from(self, left: Table, rows: int) -> None:
+        """Begin an empty table with what another holds: its newest rows, `rows` (1…) at most.
+
+        Its writer may have died in the middle of a row, which is then left out.
+        """
+        last, final = left.ints[LAST_AT], left.ints[FINAL_AT]
+        first = max(0, last - rows)
+        self._table.copy_rows(left, first, max(0, final - first))
+        for bar in left.sound(max(first, final)):
+            self._table.put(self._ints[LAST_AT], bar)
+            self._ints[LAST_AT] += 1
+        known_from_ns = max(left.ints[KNOWN_FROM_AT], left.time(first) if first else 0)
+        self._ints[KNOWN_FROM_AT] = known_from_ns
+        for from_ns, to_ns in left.coverage():
+            self.cover(max(from_ns, known_from_ns), to_ns)
+        self._ints[LATE_AT] = left.ints[LATE_AT]
+        self._look_at_newest()
 
     def take(self, time_ns: int, price: float, size: float | None, *, derived: bool) -> bool:
         """Put one price into its bar; `size` is a trade's, None is not a trade.
 
         False: the table is full and this price would have begun a new row.
         """
-        start_ns = time_ns - time_ns % self._period_ns
-        if start_ns != self._start_ns:
-            return self._take_other(start_ns, price, size, derived=derived)
+        if not self._start_ns <= time_ns < self._end_ns:
+            return self._take_other(time_ns, price, size, derived=derived)
         ints, floats, at = self._ints, self._floats, self._at
-        self._sequence += 1
-        ints[SEQUENCE_AT] = self._sequence
-        if price > self._high:
-            floats[at + HIGH] = self._high = price
-        elif price < self._low:
-            floats[at + LOW] = self._low = price
+        sequence = ints[SEQUENCE_AT]
+        ints[SEQUENCE_AT] = sequence + 1
+        if price > floats[at + HIGH]:
+            floats[at + HIGH] = price
+        elif price < floats[at + LOW]:
+            floats[at + LOW] = price
         floats[at + CLOSE] = price
         if size is not None:
-            self._volume += size
-            self._trades += 1
-            floats[at + VOLUME] = self._volume
-            ints[at + TRADES] = self._trades
-        self._sequence += 1
-        ints[SEQUENCE_AT] = self._sequence
+            floats[at + VOLUME] += size
+            ints[at + TRADES] += 1
+        ints[SEQUENCE_AT] = sequence + 2
         return True
 
     def close(self, now_ns: int) -> None:
-        """Make final what ended long enough before this instant. Twice is a no-op."""
-        self.closed_to_ns = max(self.closed_to_ns, now_ns)
-        last, final = self._ints[LAST_AT], self._ints[FINAL_AT]
-        while final < last and self._time(final) + self._period_ns + GRACE_NS <= now_ns:
-            final += 1
-        self._ints[FINAL_AT] = final
+        """Make final what ended long enough before this instant. Twice is a no-op.
 
-    def append(self, bar: Bar) -> None:
-        """Add a bar that is newer than all there are. There must be room."""
-        row = self._ints[LAST_AT]
-        assert row < self._capacity, f"expected room for a row, was full at {row}"
-        self._table.put(row, bar)
-        self._ints[LAST_AT] = row + 1
-        self._remember_newest()
+        A clock that is stepped back unmakes nothing, and later bars go on by the new time.
+        """
+        self.closed_to_ns = now_ns
+        last, final = self._ints[LAST_AT], self._ints[FINAL_AT]
+        while final < last and self._over(self._table.time(final)):
+            final += 1
+        if final != self._ints[FINAL_AT]:
+            self._ints[FINAL_AT] = final
+            self._look_at_newest()
 
     def cover(self, from_ns: int, to_ns: int) -> None:
         """Say that the feed was live then; joins the newest interval if it touches it."""
+        if to_ns <= from_ns:
+            return
         ints = self._ints
         count = ints[COVERED_AT]
         newest = COVERAGE_AT + 2 * (count - 1)
@@ -202,9 +220,16 @@ class BarWriter:
         ints[COVERED_AT] = MAX_COVERED - 1
         self._end()
 
-    def _take_other(
-        self, start_ns: int, price: float, size: float | None, *, derived: bool
-    ) -> bool:
+    def _over(self, start_ns: int) -> bool:
+        """Whether the bar that begins then takes no more ticks."""
+        return start_ns + self._period_ns + GRACE_NS <= self.closed_to_ns
+
+    def _take_other(self, time_ns: int, price: float, size: float | None, *, derived: bool) -> bool:
+        """A tick of another bar than the newest, or of the first one."""
+        start_ns = time_ns - time_ns % self._period_ns
+        if start_ns <= self._final_ns or self._over(start_ns):
+            self._ints[LATE_AT] += 1
+            return True
         bar = Bar(
             time_ns=start_ns,
             open=price,
@@ -215,30 +240,13 @@ class BarWriter:
             trades=0 if size is None else 1,
             derived=derived,
         )
-        if start_ns + self._period_ns + GRACE_NS <= self.closed_to_ns:
-            self._ints[LATE_AT] += 1
-            return True
-        if start_ns < self._start_ns:
-            return self._take_late(bar)
-        if self._ints[LAST_AT] == self._capacity:
-            return False
-        self._begin()
-        self.append(bar)
-        self._end()
-        return True
-
-    def _take_late(self, bar: Bar) -> bool:
-        """A tick of a bar that isn't the newest: into its row, or a row between others.
-
-        Rows from there on aren't final either, since they end later.
-        """
-        row = self._ints[LAST_AT] - 1
-        while row >= 0 and self._time(row) > bar.time_ns:
+        row = self._ints[LAST_AT]
+        while row and self._table.time(row - 1) > start_ns:
             row -= 1
-        if row >= 0 and self._time(row) == bar.time_ns:
-            self._merge(row, bar)
+        if self._table.time(row - 1) == start_ns:
+            self._merge(row - 1, bar)
             return True
-        return self._insert(row + 1, bar)
+        return self._insert(row, bar)
 
     def _merge(self, row: int, bar: Bar) -> None:
         """Word by word, so that the row is sound after each."""
@@ -253,26 +261,22 @@ class BarWriter:
         self._end()
 
     def _insert(self, row: int, bar: Bar) -> bool:
-        """Put a row between others that aren't final yet."""
+        """Put a row after all, or between others, which aren't final either: they end later."""
         last = self._ints[LAST_AT]
         if last == self._capacity:
             return False
         self._begin()
-        self._ints[LAST_AT] = last + 1
         for at in range(last, row, -1):
             self._table.put(at, self._table.bar(at - 1))
+            self._ints[LAST_AT] = last + 1  # from the first copy on, or it could be lost
         self._table.put(row, bar)
+        self._ints[LAST_AT] = last + 1
         self._end()
-        self._remember_newest()
+        self._look_at_newest()
         return True
 
-    def _time(self, row: int) -> int:
-        return self._ints[HEADER_WORDS + row * ROW_WORDS + TIME]
-
     def _begin(self) -> None:
-        self._sequence += 1
-        self._ints[SEQUENCE_AT] = self._sequence
+        self._ints[SEQUENCE_AT] += 1
 
     def _end(self) -> None:
-        self._sequence += 1
-        self._ints[SEQUENCE_AT] = self._sequence
+        self._ints[SEQUENCE_AT] += 1

@@ -21,11 +21,10 @@ class Splitter:
         if self.overlong:
             return []
         *whole, rest = chunk.split(b"\0")
-        if whole:
+        if whole and self._rest:
             whole[0] = bytes(self._rest) + whole[0]
-            self._rest = bytearray(rest)
-        else:
-            self._rest += rest
+            self._rest.clear()
+        self._rest += rest
         return self._within(whole)
 
     @property

@@ -15,13 +15,16 @@ class Grid:
 
     def step(self, price: float, steps: int) -> float:
         """The price on the grid that is so many steps from the one nearest to `price`."""
-        return (round(price * self._down / self._up) + steps) * self._up / self._down
+        numerator, denominator = price.as_integer_ratio()
+        unit = denominator * self._up
+        nearest = (2 * numerator * self._down + unit) // (2 * unit)
+        return (nearest + steps) * self._up / self._down
 
 
 def grid_at(market: Market, price: float) -> Grid:
     """The grid that a market has at a price. Below the lowest band it is `price_tick`."""
     tick = market.price_tick
     for band in market.price_bands:
-        if price >= band.from_price:
+        if price >= float(band.from_price):
             tick = band.price_tick
     return Grid(tick)

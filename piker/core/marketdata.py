@@ -1,6 +1,6 @@
 """One market as datad follows it: what is derived, what was last, how alive it is."""
 
-from math import isfinite
+from math import inf, isfinite
 
 from msgspec import structs
 
@@ -9,6 +9,9 @@ from piker.core.grid import Grid, grid_at
 from piker.core.sessions import is_open, opening, why_closed
 from piker.markets import Market, MarketState, State
 from piker.quotes import Kind, Quote, Tick
+
+END_OF_TIME_NS = 2**62
+"""In the year 2116. A time before it fits into 64 bits with any period added."""
 
 
 class MarketData:
@@ -48,13 +51,14 @@ class MarketData:
 
     def take(self, quote: Quote, wall_ns: int, boot_ns: int) -> Quote:
         """What the quote says, with what is derived from it; counts as a sign of life."""
-        if self._heard_ns:
+        if 0 < self._heard_ns < boot_ns:  # what comes together says nothing about silence
             self._silence.add(boot_ns - self._heard_ns, hour_of_week(wall_ns))
         self._heard_ns = boot_ns
         self.heard_ns = wall_ns
         complete = self._complete(quote)
+        last = self.last
         for tick in complete.ticks:
-            self.last[tick.kind] = tick
+            last[tick.kind] = tick
         return complete
 
     def price(self) -> tuple[float, bool] | None:
@@ -66,12 +70,14 @@ class MarketData:
         return ((bid.price + ask.price) / 2, True) if bid and ask else None
 
     def judge(self, wall_ns: int, boot_ns: int) -> MarketState | None:
-        """Its state, if that has changed since it was last asked."""
+        """Its state, if that, or why there is no feed, has changed since it was last asked."""
         state, reason = self._judge(wall_ns, boot_ns)
-        if state == self.state.state:
+        before = self.state
+        if state == before.state and (state != "disconnected" or reason == before.reason):
             return None
+        since_ns = before.since_ns if state == before.state else wall_ns
         self.state = MarketState(
-            market=self.market.fqme, state=state, since_ns=wall_ns, reason=reason
+            market=self.market.fqme, state=state, since_ns=since_ns, reason=reason
         )
         return self.state
 
@@ -93,12 +99,12 @@ class MarketData:
         return "live", ""
 
     def _complete(self, quote: Quote) -> Quote:
-        if not all(isfinite(tick.price) for tick in quote.ticks):
-            good = tuple(tick for tick in quote.ticks if isfinite(tick.price))
+        """The quote without ticks that are none, and with the sides that it lacks."""
+        if not all(map(_good, quote.ticks)):
+            good = tuple(filter(_good, quote.ticks))
             self.bad_ticks += len(quote.ticks) - len(good)
             quote = Quote(market=quote.market, ticks=good)
-        market = self.market
-        if market.has_bid and market.has_ask:
+        if self.market.has_bid and self.market.has_ask:
             return quote
         ticks: list[Tick] = []
         for tick in quote.ticks:
@@ -116,6 +122,13 @@ class MarketData:
         if tick.kind == "trade" and not has_bid and not has_ask:
             return (_side(tick, "bid", grid, -1), _side(tick, "ask", grid, 1))
         return ()
+
+
+def _good(tick: Tick) -> bool:
+    """Whether its numbers can be stored and summed up. Venues do send others."""
+    size = tick.size
+    size_fits = size is None or 0 <= size < inf
+    return size_fits and isfinite(tick.price) and 0 <= tick.time_ns < END_OF_TIME_NS
 
 
 def _side(tick: Tick, kind: Kind, grid: Grid, steps: int) -> Tick:

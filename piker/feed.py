@@ -1,0 +1,225 @@
+"""The feed of one datad: follows what is wanted at the venue, and passes on what that says.
+
+Task tree, within datad's:
+
+    Feed.run
+    ├─ _hold_sessions     one session with the venue after another, with back-off
+    │  └─ stream_quotes   the provider's own task; sends batches
+    └─ _consume           takes batches: derives, makes bars, publishes
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import trio
+
+from piker import clock, log
+from piker.barkeeper import BarKeeper
+from piker.brokers import Batch, Dropped, Provider, StreamQuotes, Subscribed, VenueLost, Wanted
+from piker.core.marketdata import MarketData
+from piker.errors import Refused
+from piker.fanout import Fanout
+from piker.interfaces.data import TooManyMarkets
+from piker.markets import Market, MarketState
+from piker.quotes import Quote
+from piker.service import Service
+
+BATCHES = 64
+"""Batches between the venue's task and ours; when full it waits, and the venue's socket fills."""
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 60.0
+"""Pauses before another session with the venue, doubled each time one fails early."""
+GOOD_SESSION_S = 30.0
+"""A session that lasted so long was a good one: the next pause is short again."""
+
+_PROBE: Batch = ()
+"""An empty batch: the watchdog's question to _consume."""
+
+logger = logging.getLogger(__name__)
+
+
+class Feed:
+    """Follows markets at one venue, for whoever follows them here."""
+
+    def __init__(
+        self,
+        service: Service,
+        provider: Provider,
+        stream_quotes: StreamQuotes,
+        venue: Any,
+        bars: BarKeeper,
+        fanout: Fanout,
+    ) -> None:
+        self.session = "not connected"
+        self._service = service
+        self._allowed = provider.limits.markets
+        self._stream_quotes = stream_quotes
+        self._venue = venue
+        self._bars = bars
+        self._fanout = fanout
+        self._wanted = Wanted()
+        self._followed: dict[str, MarketData] = {}
+        self._followers: dict[str, int] = {}
+        self._parted: dict[str, MarketData] = {}
+        self._anything_followed = trio.Event()
+        self._send_batch, self._batches = trio.open_memory_channel[Batch | VenueLost](BATCHES)
+        self._part = service.part("feed", self._probe)
+
+    @property
+    def followed(self) -> Mapping[str, MarketData]:
+        """The markets that somebody follows, by fqme."""
+        return self._followed
+
+    async def anything_followed(self) -> None:
+        """Wait until a market has been followed."""
+        await self._anything_followed.wait()
+
+    @contextmanager
+    def following(self, markets: Iterable[Market]) -> Iterator[None]:
+        """Follow markets while the context is open. Raises Refused(TooManyMarkets)."""
+        new = {market.fqme: market for market in markets}
+        wanted = len(self._followed.keys() | new.keys())
+        if wanted > self._allowed:
+            raise Refused(TooManyMarkets(wanted=wanted, allowed=self._allowed))
+        for fqme, market in new.items():
+            self._followers[fqme] = self._followers.get(fqme, 0) + 1
+            if fqme not in self._followed:
+                self._followed[fqme] = self._begin(market)
+        self._want()
+        try:
+            yield
+        finally:
+            for fqme in new:
+                self._followers[fqme] -= 1
+                if not self._followers[fqme]:
+                    del self._followers[fqme]
+                    self._parted[fqme] = self._followed.pop(fqme)
+            self._want()
+
+    def _begin(self, market: Market) -> MarketData:
+        """A market that comes back before the venue's task saw it go is still subscribed there."""
+        parted = self._parted.pop(market.fqme, None)
+        if parted and any(market.fqme == each.fqme for each in self._wanted.seen):
+            return parted
+        return MarketData(market, clock.wall_ns())
+
+    def _want(self) -> None:
+        self._wanted.set(frozenset(data.market for data in self._followed.values()))
+        if self._followed:
+            self._anything_followed.set()
+        self._service.changed()
+
+    async def run(self) -> None:
+        """Hold sessions with the venue until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hold_sessions)
+            nursery.start_soon(self._consume)
+
+    async def _hold_sessions(self) -> None:
+        pause_s = FIRST_RETRY_S
+        await self._anything_followed.wait()
+        while True:
+            began = trio.current_time()
+            self._say("connecting")
+            lost = VenueLost("the feed ended")
+            try:
+                await self._stream_quotes(self._venue, self._wanted, self._send_batch.clone())
+            except VenueLost as error:
+                lost = error
+            if trio.current_time() - began > GOOD_SESSION_S:
+                pause_s = FIRST_RETRY_S
+            logger.warning(
+                "lost the venue: %s; tries again in %g s",
+                lost,
+                pause_s,
+                extra=log.fields(message_id=log.FEED_LOST),
+            )
+            await self._send_batch.send(lost)  # behind what the session still said
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+
+    async def _consume(self) -> None:
+        async for batch in self._batches:
+            if isinstance(batch, VenueLost):
+                self._lose(str(batch))
+            else:
+                self._take_batch(batch)
+            self._part.beat()
+
+    def _lose(self, reason: str) -> None:
+        self._say(f"lost ({reason})")
+        for data in (*self._followed.values(), *self._parted.values()):
+            data.lost(reason)
+        self.judge()
+
+    def _take_batch(self, batch: Batch) -> None:
+        wall_ns, boot_ns = clock.wall_ns(), clock.boot_ns()
+        for event in batch:
+            if isinstance(event, Quote):
+                self._take_quote(event, wall_ns, boot_ns)
+            else:
+                self._take_change(event, wall_ns, boot_ns)
+        self._fanout.flush()
+
+    def _take_quote(self, quote: Quote, wall_ns: int, boot_ns: int) -> None:
+        data = self._followed.get(quote.market)
+        if data is None:
+            return
+        complete = data.take(quote, wall_ns, boot_ns)
+        self._bars.take(data, complete)
+        if complete.ticks:
+            self._fanout.publish(complete)
+        if data.state.state != "live":
+            self._announce(data, wall_ns, boot_ns)
+
+    def _take_change(self, event: Subscribed | Dropped, wall_ns: int, boot_ns: int) -> None:
+        if isinstance(event, Subscribed):
+            self._say("connected")
+            data = self._followed.get(event.market.fqme)
+            if data:
+                data.subscribed(event.market, boot_ns)
+        else:
+            data = self._followed.get(event.market)
+            if data:
+                data.lost(event.reason)
+        if data:
+            self._announce(data, wall_ns, boot_ns)
+
+    def judge(self) -> None:
+        """Look at how alive every market is, and cover the time that it was seen live."""
+        wall_ns, boot_ns = clock.wall_ns(), clock.boot_ns()
+        for fqme, data in self._followed.items():
+            if data.state.state == "live" and data.heard_ns > data.state.since_ns:
+                self._bars.cover(fqme, data.state.since_ns, data.heard_ns)
+            self._announce(data, wall_ns, boot_ns)
+
+    def _announce(self, data: MarketData, wall_ns: int, boot_ns: int) -> None:
+        before = data.state
+        state = data.judge(wall_ns, boot_ns)
+        if state is not None:
+            _log_change(before, state)
+            self._fanout.publish_state(state)
+            self._service.changed()
+
+    def _say(self, session: str) -> None:
+        self.session = session
+        self._service.changed()
+
+    def _probe(self) -> None:
+        with suppress(trio.WouldBlock):  # full: there is work enough to beat by
+            self._send_batch.send_nowait(_PROBE)
+
+
+def _log_change(before: MarketState, after: MarketState) -> None:
+    stale = after.state == "stale"
+    message_id = log.MARKET_STALE if stale else log.MARKET_LIVE if after.state == "live" else None
+    logger.log(
+        logging.WARNING if stale else logging.INFO,
+        "%s: %s, was %s%s",
+        after.market,
+        after.state,
+        before.state,
+        f" ({after.reason})" if after.reason else "",
+        extra=log.fields(market=after.market, message_id=message_id),
+    )
