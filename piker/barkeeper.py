@@ -113,6 +113,11 @@ class BarKeeper:
         for series in self._all():
             series.bars.writer.close(now_ns)
 
+    def close(self, market: str, now_ns: int) -> None:
+        """The same for one market, by its own time."""
+        for series in self._series.get(market, {}).values():
+            series.bars.writer.close(now_ns)
+
     def drop_unread(self) -> None:
         """Let go of bars that nobody has read for a while."""
         now_ns = clock.boot_ns()

@@ -12,6 +12,7 @@ Task tree, within piker.service's:
 """
 
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -120,7 +121,11 @@ class Datad:
                     reason="full" if generation else "opened",
                 )
                 generation = bars.generation
-                await stream.send(reply, fds=[bars.fd])
+                fd = os.dup(bars.fd)  # of this generation, though the next may come meanwhile
+                try:
+                    await stream.send(reply, fds=[fd])
+                finally:
+                    os.close(fd)
                 await series.renewed(generation)
 
     async def search(self, call: Search) -> SearchReply:

@@ -54,6 +54,7 @@ class Feed:
         self.session = "not connected"
         self._service = service
         self._allowed = provider.limits.markets
+        self._runs_ahead = provider.runs_ahead
         self._stream_quotes = stream_quotes
         self._venue = venue
         self._bars = bars
@@ -102,7 +103,7 @@ class Feed:
         parted = self._parted.pop(market.fqme, None)
         if parted and any(market.fqme == each.fqme for each in self._wanted.seen):
             return parted
-        return MarketData(market, clock.wall_ns())
+        return MarketData(market, clock.wall_ns(), runs_ahead=self._runs_ahead)
 
     def _want(self) -> None:
         self._wanted.set(frozenset(data.market for data in self._followed.values()))
@@ -187,12 +188,13 @@ class Feed:
             self._announce(data, wall_ns, boot_ns)
 
     def judge(self) -> None:
-        """Look at how alive every market is, and cover the time that it was seen live."""
+        """Look at how alive every market is, cover what was seen live, close bars that ended."""
         wall_ns, boot_ns = clock.wall_ns(), clock.boot_ns()
         for fqme, data in self._followed.items():
             if data.state.state == "live" and data.heard_ns > data.state.since_ns:
                 self._bars.cover(fqme, data.state.since_ns, data.heard_ns)
             self._announce(data, wall_ns, boot_ns)
+            self._bars.close(fqme, data.now_ns(wall_ns))
 
     def _announce(self, data: MarketData, wall_ns: int, boot_ns: int) -> None:
         before = data.state

@@ -17,7 +17,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -171,6 +171,8 @@ async def _run(service: Service, open_daemon: OpenDaemon, interfaces: tuple[Inte
         logger.error("%s %s: %s", service.unit, why, error.strerror or error)
         return 1
     async with AsyncExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener)
         stack.callback(_remove, by_hand)
         daemon: Daemon
         try:
@@ -190,6 +192,12 @@ def _listeners(service: Service) -> tuple[list[socket.socket], list[str]]:
     sock = listen(path)
     logger.info("%s listens on unix:%s", service.unit, path)
     return [sock], [path]
+
+
+async def _drop(signals: AsyncIterator[int]) -> None:
+    """To be told once is enough: one that comes later doesn't change how we end."""
+    async for _ in signals:
+        pass
 
 
 def _remove(files: list[str]) -> None:
@@ -212,18 +220,20 @@ class _Process:
 
     async def run(self, listeners: list[socket.socket]) -> int:
         """Serve until told to end or idle; gives the exit status."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.daemon.run)
-            nursery.start_soon(self.server.serve, listeners)
-            nursery.start_soon(self._report)
-            nursery.start_soon(self._feed_watchdog)
-            self.service.manager.say(self._last.status)
-            self.service.manager.notify("READY=1")
-            status = await self._until_the_end()
-            self._stopping = True
-            self.service.manager.notify("STOPPING=1")
-            await self.server.drain()
-            nursery.cancel_scope.cancel()
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.daemon.run)
+                nursery.start_soon(self.server.serve, listeners)
+                nursery.start_soon(self._report)
+                nursery.start_soon(self._feed_watchdog)
+                self.service.manager.say(self._last.status)
+                self.service.manager.notify("READY=1")
+                status = await self._until_the_end(signals)
+                nursery.start_soon(_drop, signals)
+                self._stopping = True
+                self.service.manager.notify("STOPPING=1")
+                await self.server.drain()
+                nursery.cancel_scope.cancel()
         return status
 
     async def health(self, call: Health, stream: Stream | None) -> HealthReply:
@@ -292,14 +302,13 @@ class _Process:
             connection.close()
         wire.beat()
 
-    async def _until_the_end(self) -> int:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._until_idle, nursery.cancel_scope)
-                async for number in signals:
-                    logger.info("told to end by %s", signal.Signals(number).name)
-                    nursery.cancel_scope.cancel()
-                    return self._exit_status() if number == signal.SIGTERM else 0
+    async def _until_the_end(self, signals: AsyncIterator[int]) -> int:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_idle, nursery.cancel_scope)
+            async for number in signals:
+                logger.info("told to end by %s", signal.Signals(number).name)
+                nursery.cancel_scope.cancel()
+                return self._exit_status() if number == signal.SIGTERM else 0
         logger.info("idle for %g s: ends, the socket stays", self.service.idle_exit_s)
         return 0
 

@@ -39,7 +39,7 @@ FLOORS = {
         "piker.varlink",
     ),
     "brokers": ("piker.brokers", "piker.brokers.*"),
-    "daemons": ("piker.barkeeper", "piker.datad", "piker.samplerd"),
+    "daemons": ("piker.barkeeper", "piker.datad", "piker.feed", "piker.samplerd"),
     "doors": (
         "piker.cli",
         "piker.cli.*",
@@ -51,7 +51,13 @@ FLOORS = {
 }
 
 # Decisions wait for nothing, ask nobody, and give the same answer every time.
-PURE = ("piker.core", "piker.core.*", "piker.brokers.*.wire")
+PURE = (
+    "piker.core",
+    "piker.core.*",
+    "piker.brokers.*.wire",
+    "piker.brokers.replay.timeline",
+    "piker.brokers.replay.translate",
+)
 IMPURE = {"trio", "socket", "os", "time", "logging", "random", "subprocess"}
 
 # In two parts, since this file is searched, too.

@@ -134,7 +134,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider's declaration."""
+    """A provider's declaration.
+
+    `runs_ahead`: its ticks may be stamped ahead of the wall clock, as when a recording plays
+    faster than it was made; a market's time is then that of its newest tick.
+    """
 
     name: str
     doc: str
@@ -142,6 +146,7 @@ class Provider:
     settings: type[Settings] = Settings
     limits: Limits = field(default_factory=Limits)
     credentials: tuple[str, ...] = ()
+    runs_ahead: bool = False
 
 
 def known() -> tuple[str, ...]:

@@ -17,10 +17,20 @@ END_OF_TIME_NS = 2**62
 class MarketData:
     """Follows one market. Times come in: `wall_ns` is UTC, `boot_ns` is CLOCK_BOOTTIME.
 
+    With `runs_ahead`, where ticks may be stamped ahead of the wall clock, the newest tick's time is
+    the market's: sessions, states and coverage go by it.
+
     `heard_ns` is when the venue last said anything about it, UTC; 0: never.
     """
 
-    def __init__(self, market: Market, wall_ns: int, silence: Silence | None = None) -> None:
+    def __init__(
+        self,
+        market: Market,
+        wall_ns: int,
+        silence: Silence | None = None,
+        *,
+        runs_ahead: bool = False,
+    ) -> None:
         self.market = market
         self.last: dict[Kind, Tick] = {}
         self.bad_ticks = 0
@@ -33,6 +43,8 @@ class MarketData:
         self._lost_because = "not asked for yet"
         self._since_boot_ns = 0
         self._heard_ns = 0
+        self._runs_ahead = runs_ahead
+        self._newest_ns = 0
         self._grid = grid_at(market, 0.0)
 
     def subscribed(self, market: Market, boot_ns: int) -> None:
@@ -54,12 +66,18 @@ class MarketData:
         if 0 < self._heard_ns < boot_ns:  # what comes together says nothing about silence
             self._silence.add(boot_ns - self._heard_ns, hour_of_week(wall_ns))
         self._heard_ns = boot_ns
-        self.heard_ns = wall_ns
         complete = self._complete(quote)
         last = self.last
         for tick in complete.ticks:
             last[tick.kind] = tick
+        if self._runs_ahead and complete.ticks:
+            self._newest_ns = max(self._newest_ns, complete.ticks[-1].time_ns)
+        self.heard_ns = self.now_ns(wall_ns)
         return complete
+
+    def now_ns(self, wall_ns: int) -> int:
+        """What time it is in this market."""
+        return max(wall_ns, self._newest_ns)
 
     def price(self) -> tuple[float, bool] | None:
         """The market's price: its last trade, or the mid where it shows none; whether derived."""
@@ -71,11 +89,12 @@ class MarketData:
 
     def judge(self, wall_ns: int, boot_ns: int) -> MarketState | None:
         """Its state, if that, or why there is no feed, has changed since it was last asked."""
-        state, reason = self._judge(wall_ns, boot_ns)
+        now_ns = self.now_ns(wall_ns)
+        state, reason = self._judge(now_ns, boot_ns)
         before = self.state
         if state == before.state and (state != "disconnected" or reason == before.reason):
             return None
-        since_ns = before.since_ns if state == before.state else wall_ns
+        since_ns = before.since_ns if state == before.state else now_ns
         self.state = MarketState(
             market=self.market.fqme, state=state, since_ns=since_ns, reason=reason
         )
@@ -85,15 +104,15 @@ class MarketData:
         """How long it is usually silent at this hour."""
         return self._silence.limit_ns(hour_of_week(wall_ns))
 
-    def _judge(self, wall_ns: int, boot_ns: int) -> tuple[State, str]:
+    def _judge(self, now_ns: int, boot_ns: int) -> tuple[State, str]:
         if not self.linked:
             return "disconnected", self._lost_because
-        if not is_open(self.market.sessions, wall_ns):
+        if not is_open(self.market.sessions, now_ns):
             self._heard_ns = 0
-            return "closed", why_closed(self.market.sessions, wall_ns)
+            return "closed", why_closed(self.market.sessions, now_ns)
         silent_ns = boot_ns - max(self._heard_ns, self._since_boot_ns)
-        opened_ns = wall_ns - opening(self.market.sessions, wall_ns)
-        limit_ns = self.usual_silence_ns(wall_ns)
+        opened_ns = now_ns - opening(self.market.sessions, now_ns)
+        limit_ns = self.usual_silence_ns(now_ns)
         if min(silent_ns, opened_ns) > limit_ns:
             return "stale", f"silent for more than the usual {limit_ns / 1e9:.0f} s"
         return "live", ""

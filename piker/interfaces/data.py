@@ -24,7 +24,7 @@ class Watch(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool | None, Meta(description="true: nothing is ever replaced; default false")
     ] = None
     max_rate_hz: Annotated[
-        float | None, Meta(description="at most so many replies a second; default: as they come")
+        float | None, Meta(description="sent at most so often, 1/s; default: as it comes")
     ] = None
 
 

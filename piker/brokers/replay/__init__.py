@@ -52,4 +52,5 @@ PROVIDER = brokers.Provider(
         }
     },
     settings=Settings,
+    runs_ahead=True,
 )

@@ -1,0 +1,126 @@
+"""What every test gets: directories of its own, no manager, and a check that it cleans up."""
+
+import gc
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import trio
+from hypothesis import settings
+from trio.testing import MockClock
+
+from piker import clock
+
+settings.register_profile("piker", deadline=None, database=None)
+settings.load_profile("piker")
+
+OURS = {
+    "XDG_RUNTIME_DIR": "run",
+    "XDG_CONFIG_HOME": "config",
+    "XDG_STATE_HOME": "state",
+    "PIKER_ETC": "etc",
+}
+"""Where daemons look for things, below the test's own directory."""
+
+MANAGERS = (
+    "FDSTORE",
+    "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "SYSTEMD_EXEC_PID",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+)
+"""What a manager would say; a test that plays one sets it."""
+
+WALL_NS = 1_800_000_000_000_000_000
+"""2027-01-15 08:00 UTC: where virtual time begins; a whole minute."""
+BOOT_NS = 5_000_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The test's own directory, its name short enough for a socket's path."""
+    with TemporaryDirectory(prefix="pk-", dir="/tmp") as name:
+        for variable, below in OURS.items():
+            path = Path(name, below)
+            path.mkdir(mode=0o700)
+            monkeypatch.setenv(variable, str(path))
+        for variable in MANAGERS:
+            monkeypatch.delenv(variable, raising=False)
+        yield Path(name)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(home: Path) -> Iterator[None]:
+    """Fails a test after which a descriptor is open or a child process is there."""
+    descriptors, processes = open_descriptors(), child_processes()
+    yield
+    gc.collect()
+    assert open_descriptors() - descriptors == set()
+    assert child_processes() - processes == set()
+
+
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that passes at once when all tasks wait for it; daemons' clocks go with it."""
+    for name, start_ns in (("wall_ns", WALL_NS), ("boot_ns", BOOT_NS)):
+        monkeypatch.setattr(clock, name, partial(_virtual_ns, start_ns))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that uses `virtual_time` is run by it."""
+    for item in items:
+        if "virtual_time" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.trio(run=_run_virtually), append=False)
+
+
+def _run_virtually(
+    main: Callable[[], Awaitable[object]],
+    *,
+    clock: None = None,
+    instruments: Sequence[trio.abc.Instrument] = (),
+) -> object:
+    assert clock is None, "expected virtual time to be the only clock"
+    return trio.run(main, clock=MockClock(autojump_threshold=0), instruments=instruments)
+
+
+def _virtual_ns(start_ns: int) -> int:
+    return start_ns + round(trio.current_time() * 1e9)
+
+
+def open_descriptors() -> set[str]:
+    """The descriptors of this process, each as "number -> what it is"."""
+    links = {entry.name: _link(entry) for entry in Path("/proc/self/fd").iterdir()}
+    return {f"{number} -> {link}" for number, link in links.items() if link}
+
+
+def child_processes() -> set[str]:
+    """The children of this process, also those that ended and were not waited for."""
+    me = str(os.getpid())
+    stats = [_read(entry / "stat") for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return {stat for stat in stats if _parent(stat) == me}
+
+
+def _parent(stat: str) -> str:
+    """From proc_pid_stat(5): "1234 (name, which may hold spaces) S parent …"."""
+    return stat.rpartition(")")[2].split()[1] if stat else ""
+
+
+def _link(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except FileNotFoundError:  # the descriptor of the listing itself
+        return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

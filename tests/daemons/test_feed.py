@@ -1,0 +1,76 @@
+"""The feed: what is followed, as the venue's task sees it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+import trio.testing
+
+from piker.barkeeper import BarKeeper
+from piker.brokers import Batch, Provider, Subscribed, Wanted
+from piker.brokers.sim.wire import describe
+from piker.fanout import Fanout
+from piker.feed import Feed
+from piker.notify import Manager
+from piker.service import Service
+
+MARKET = describe("s0000.xsim.sim")
+PROVIDER = Provider(name="sim", doc="", endpoints={})
+
+
+class Venue:
+    """Subscribes what is newly wanted, and counts how often."""
+
+    def __init__(self) -> None:
+        self.subscriptions = 0
+        self.done = trio.Event()
+
+    async def stream(
+        self, venue: object, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
+    ) -> None:
+        """The endpoint."""
+        have: set[str] = set()
+        while True:
+            markets = wanted.markets
+            new = [market for market in markets if market.fqme not in have]
+            have = {market.fqme for market in markets}
+            self.subscriptions += len(new)
+            await batches.send([Subscribed(market=market) for market in new])
+            self.done.set()
+            await wanted.changed()
+
+
+@asynccontextmanager
+async def a_feed() -> AsyncIterator[tuple[Feed, Venue]]:
+    """A feed that runs."""
+    venue, manager = Venue(), Manager()
+    service = Service("datad", "sim", manager)
+    feed = Feed(service, PROVIDER, venue.stream, None, BarKeeper(manager), Fanout())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feed.run)
+        yield feed, venue
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_market_that_comes_back_before_the_venue_saw_it_go_is_still_live() -> None:
+    async with a_feed() as (feed, venue):
+        with feed.following([MARKET]):
+            await venue.done.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            assert feed.followed[MARKET.fqme].state.state == "live"
+        with feed.following([MARKET]):
+            await trio.testing.wait_all_tasks_blocked()
+            assert feed.followed[MARKET.fqme].state.state == "live"
+    assert venue.subscriptions == 1
+
+
+async def test_a_market_that_comes_back_later_is_subscribed_anew() -> None:
+    async with a_feed() as (feed, venue):
+        with feed.following([MARKET]):
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()
+        with feed.following([MARKET]):
+            assert feed.followed[MARKET.fqme].state.state == "disconnected"
+            await trio.testing.wait_all_tasks_blocked()
+            assert feed.followed[MARKET.fqme].state.state == "live"
+    assert venue.subscriptions == 2
