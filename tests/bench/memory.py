@@ -1,0 +1,46 @@
+"""Private memory of an idle daemon: its proportional set size, against what is to be reached."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from tests.bench.result import ROUNDS, Result
+from tests.bench.rig import Rig, rig
+
+MOST_MB = {"datad": 45.0, "samplerd": 25.0}
+COMMANDS = {"datad": ("piker.datad", "replay"), "samplerd": ("piker.samplerd",)}
+
+
+def run() -> Iterator[Result]:
+    """One row a daemon."""
+    with rig() as made:
+        for daemon, most in MOST_MB.items():
+            value = median(_pss_mb(made, daemon) for _ in range(ROUNDS))
+            yield Result(
+                bench="memory",
+                case=f"{daemon}, idle, PSS",
+                value=round(value, 1),
+                unit="MB",
+                peer="at most",
+                peer_value=most,
+                ratio=round(most / value, 2),
+            )
+
+
+def _pss_mb(made: Rig, daemon: str) -> float:
+    process = made.start_daemon(*COMMANDS[daemon])
+    _ask(made.socket(daemon, COMMANDS[daemon][-1].removeprefix("piker.")))
+    rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    made.end(process)
+    line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def _ask(path: str) -> None:
+    """Have it answer once, so that all it needs is loaded."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(b'{"method":"piker.Service.Health"}\0')
+        assert json.loads(client.recv(65536).rstrip(b"\0"))["parameters"]
