@@ -4,7 +4,7 @@ from math import inf, isfinite
 
 from msgspec import structs
 
-from piker.core.freshness import Silence, hour_of_week
+from piker.core.freshness import FLOOR_NS, Silence, hour_of_week
 from piker.core.grid import Grid, grid_at
 from piker.core.sessions import is_open, opening, why_closed
 from piker.markets import Market, MarketState, State
@@ -64,7 +64,7 @@ class MarketData:
     def take(self, quote: Quote, wall_ns: int, boot_ns: int) -> Quote:
         """What the quote says, with what is derived from it; counts as a sign of life."""
         if 0 < self._heard_ns < boot_ns:  # what comes together says nothing about silence
-            self._silence.add(boot_ns - self._heard_ns, hour_of_week(wall_ns))
+            self._learn(boot_ns - self._heard_ns, hour_of_week(wall_ns))
         self._heard_ns = boot_ns
         complete = self._complete(quote)
         last = self.last
@@ -74,6 +74,15 @@ class MarketData:
             self._newest_ns = max(self._newest_ns, complete.ticks[-1].time_ns)
         self.heard_ns = self.now_ns(wall_ns)
         return complete
+
+    def _learn(self, silence_ns: int, hour: int) -> None:
+        """A silence that was longer than usual counts as the longest usual one.
+
+        So one outage teaches little, and a market that has become quiet is learnt step by step.
+        """
+        if silence_ns > FLOOR_NS:
+            silence_ns = min(silence_ns, self._silence.limit_ns(hour))
+        self._silence.add(silence_ns, hour)
 
     def now_ns(self, wall_ns: int) -> int:
         """What time it is in this market."""

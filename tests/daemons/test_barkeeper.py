@@ -302,6 +302,16 @@ def test_the_end_of_a_period_makes_bars_final_and_later_ticks_late(keep: Keep) -
         assert ([bar.trades for bar in rows(series)], keeper.late) == ([1], 1)
 
 
+def test_one_market_may_close_its_bars_by_a_time_of_its_own(keep: Keep) -> None:
+    keeper = keep()
+    with keeper.reading(NAME, 1) as series, keeper.reading("other", 1) as other:
+        trade(keeper, 0)
+        keeper.close(NAME, (NOW + 3) * NS)
+        trade(keeper, 0.5)
+        assert ([bar.trades for bar in rows(series)], keeper.late) == ([1], 1)
+        assert other.bars.writer.closed_to_ns == NOW * NS
+
+
 def test_a_tick_from_long_before_its_bars_were_made_is_late(keep: Keep) -> None:
     keeper = keep()
     with keeper.reading(NAME, 1) as series:
