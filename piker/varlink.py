@@ -4,8 +4,8 @@ A call with "more" is a stream: it has its connection to itself and hanging up e
 without is a command: once decoded it runs to its end, whatever happens to its caller. Commands of
 one connection are answered in order. Source: varlink.org, "Method Call" and "Service".
 
-Server's task tree: one task a listening socket, one a conversation, and in a stream one more that
-listens for the goodbye.
+Server's task tree: one task a listening socket; apart from them, shielded, one a conversation, and
+in a stream one more that listens for the goodbye.
 """
 
 import re
@@ -125,6 +125,7 @@ class Server:
         self.draining = False
         self._accepting = trio.CancelScope()
         self._decided = trio.Event()
+        self._over = trio.Event()
         self._one_ended = trio.Event()
         self.engaged_until = trio.current_time()
         self._interfaces = {each.name: each for each in (INTROSPECTION, *handlers)}
@@ -146,17 +147,41 @@ class Server:
         return sum(each.engaged for each in self.conversations)
 
     async def serve(self, listeners: Sequence[socket.socket]) -> None:
-        """Accept and answer until `drain`.
+        """Accept and answer until `drain`, or until cancelled: then commands still end.
 
         The listening sockets stay open: they may be the manager's.
         """
         async with trio.open_nursery() as nursery:
-            while not self.draining:
-                with self._accepting:
-                    async with trio.open_nursery() as acceptors:
-                        for listener in listeners:
-                            acceptors.start_soon(self._accept, listener, nursery)
-                await self._decided.wait()
+            conversations: trio.Nursery = await nursery.start(self._shelter)
+            try:
+                while not self.draining:
+                    await self._accept_all(listeners, conversations)
+                    await self._decided.wait()
+            finally:
+                self._finish_all()
+
+    async def _shelter(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        """Where conversations live: out of reach of whoever cancels the server, so that a command
+        runs to its end. They end by themselves once `finish` was called."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                task_status.started(nursery)
+                await self._over.wait()
+                await self._end_all()
+
+    async def _accept_all(
+        self, listeners: Sequence[socket.socket], conversations: trio.Nursery
+    ) -> None:
+        with self._accepting:
+            async with trio.open_nursery() as acceptors:
+                for listener in listeners:
+                    acceptors.start_soon(self._accept, listener, conversations)
+
+    def _finish_all(self) -> None:
+        self.draining = True
+        for conversation in self.conversations:
+            conversation.finish()
+        self._over.set()
 
     async def _accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
         listener.setblocking(False)
@@ -184,6 +209,7 @@ class Server:
             if conversation.engaged:
                 self.engaged_until = trio.current_time()
             self._one_ended.set()
+            self._one_ended = trio.Event()
 
     async def rest(self) -> bool:
         """Stop accepting; true if that left nobody without an answer, else it goes on.
@@ -203,12 +229,8 @@ class Server:
         self.draining = True
         await self._stop_accepting()
         self._decided.set()
-        for conversation in self.conversations:
-            conversation.finish()
-        with trio.move_on_after(DRAIN_S):
-            await self._ended()
-        for conversation in list(self.conversations):
-            conversation.connection.close()
+        self._finish_all()
+        await self._end_all()
 
     async def _stop_accepting(self) -> None:
         self._decided = trio.Event()
@@ -216,10 +238,13 @@ class Server:
         for _ in range(2):
             await trio.lowlevel.checkpoint()
 
-    async def _ended(self) -> None:
-        while self.conversations:
-            self._one_ended = trio.Event()
-            await self._one_ended.wait()
+    async def _end_all(self) -> None:
+        """Wait until all have ended; hang up on who does not take a reply."""
+        with trio.move_on_after(DRAIN_S):
+            while self.conversations:
+                await self._one_ended.wait()
+        for conversation in list(self.conversations):
+            conversation.connection.close()
 
     def bound(self, method: str) -> _Bound:
         """The method of this full name. Raises Refused."""
@@ -265,15 +290,13 @@ class Conversation:
         self.connection = connection
         self.engaged = True
         self._spoke = False
-        self._scope = trio.CancelScope()
         self._first_call = trio.CancelScope()
         self._streaming = trio.CancelScope()
 
     async def run(self) -> None:
         """Answer calls in order. Raises HungUp."""
-        with self._scope:
-            while messages := await self._receive():
-                await self._answer_all(messages)
+        while messages := await self._receive():
+            await self._answer_all(messages)
 
     @property
     def asked(self) -> bool:
@@ -317,7 +340,7 @@ class Conversation:
                 await self._command(bound, parameters, call)
         except Refused as no:
             if not call.oneway:
-                await self._send(self.server.encode_fault(no.fault))
+                await self.connection.send(self.server.encode_fault(no.fault))
                 if call.more:
                     raise HungUp("the stream was refused") from no
 
@@ -328,14 +351,10 @@ class Conversation:
         self.server.served += 1
 
     async def _command(self, bound: _Bound, parameters: Call, call: CallEnvelope) -> None:
-        self._scope.shield = True
-        try:
-            extra = (None,) if bound.method.shape == "either" else ()
-            reply = await bound.function(parameters, *extra)
-            if not call.oneway:
-                await self.connection.send(encode_reply(reply))
-        finally:
-            self._scope.shield = False
+        extra = (None,) if bound.method.shape == "either" else ()
+        reply = await bound.function(parameters, *extra)
+        if not call.oneway:
+            await self.connection.send(encode_reply(reply))
 
     async def _stream(self, bound: _Bound, parameters: Call) -> None:
         end: Refused | HungUp = HungUp("the stream has ended")
@@ -353,10 +372,6 @@ class Conversation:
         with suppress(HungUp):
             await self.connection.receive()
         self._streaming.cancel()
-
-    async def _send(self, data: bytes) -> None:
-        with trio.CancelScope(shield=True):
-            await self.connection.send(data)
 
 
 def _bind(interface: Interface, method: Method, handler: object) -> _Bound:
@@ -408,6 +423,12 @@ class UnknownFault(Fault, frozen=True, kw_only=True):
     parameters: str
 
 
+class _Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    method: str
+    parameters: Call
+    more: bool = False
+
+
 class _AnyReply(Struct, frozen=True):
     parameters: Raw = Raw(b"{}")
     continues: bool = False
@@ -431,6 +452,7 @@ class Client:
         self._connection = connection
         self._interface = interface
         self._waiting: list[Message] = []
+        self._names = {each.call: f"{interface.name}.{each.name}" for each in interface.methods}
         self._faults = {
             each.full_name(fault): fault
             for each in (INTROSPECTION, SERVICE, interface)
@@ -495,8 +517,7 @@ class Client:
         return message
 
     async def _send(self, call: Call, *, more: bool) -> None:
-        name = f"{self._interface.name}.{self._interface.method(type(call)).name}"
-        envelope = CallEnvelope(name, Raw(_encode(call)), more=more)
+        envelope = _Call(method=self._names[type(call)], parameters=call, more=more)
         try:
             await self._connection.send(_encode(envelope) + b"\0")
         except HungUp as error:
