@@ -1,7 +1,7 @@
 """Which daemon answers for a market, and how it is reached: for programs and the command line."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 
 from piker import brokers, paths
 from piker.errors import Refused, Unreachable
@@ -19,6 +19,7 @@ from piker.interfaces.data import (
     Watch,
     WatchReply,
 )
+from piker.markets import Market
 from piker.sharedbars import BarReader
 from piker.varlink import Client, open_client
 
@@ -27,6 +28,14 @@ def listening() -> tuple[str, ...]:
     """The providers whose datad listens, or is listened for, by name."""
     directory = paths.socket_path("datad", "any").parent
     return tuple(sorted(path.stem for path in directory.glob("*.sock")))
+
+
+def asked() -> tuple[str, ...]:
+    """The same, where there must be one. Raises Unreachable."""
+    providers = listening()
+    if not providers:
+        raise Unreachable(f"no datad listens in {paths.socket_path('datad', 'any').parent}")
+    return providers
 
 
 @asynccontextmanager
@@ -40,29 +49,28 @@ async def open_daemon(
         yield client
 
 
-async def provider_of(name: str) -> str:
-    """The provider that knows a market by this name: its last part, or the only one that does.
+async def describe(name: str) -> Market:
+    """The market that a name means: to the provider that it ends in, else to any that listens.
 
-    Raises Refused(NoSuchMarket | AmbiguousMarket) or Unreachable.
+    Raises Refused (NoSuchMarket, AmbiguousMarket and others) or Unreachable.
     """
-    last = name.lower().rpartition(".")[2]
+    last = provider_of(name.lower())
     if "." in name and last in (*listening(), *brokers.known()):
-        return last
-    found = [provider for provider in _asked() if await _knows(provider, name)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise Refused(NoSuchMarket(market=name))
-    candidates = tuple(f"{name.lower()}.{provider}" for provider in found)
-    raise Refused(AmbiguousMarket(market=name, candidates=candidates))
+        return await _describe(last, name)
+    return await _among_all(name)
 
 
 async def by_provider(names: Iterable[str]) -> dict[str, list[str]]:
-    """Market names by the provider that knows them. Raises as `provider_of`."""
+    """The fqmes that these names mean, each once, by provider. Raises as `describe`."""
     grouped: dict[str, list[str]] = {}
-    for name in names:
-        grouped.setdefault(await provider_of(name), []).append(name)
+    for fqme in dict.fromkeys([(await describe(name)).fqme for name in names]):
+        grouped.setdefault(provider_of(fqme), []).append(fqme)
     return grouped
+
+
+def provider_of(fqme: str) -> str:
+    """The provider of a market: the last part of its whole name."""
+    return fqme.rpartition(".")[2]
 
 
 async def search(provider: str, pattern: str, limit: int) -> SearchReply:
@@ -77,24 +85,30 @@ async def watch(
     *,
     every: bool = False,
     max_rate_hz: float | None = None,
-) -> AsyncIterator[WatchReply]:
+) -> AsyncGenerator[WatchReply, None]:
     """What a provider's markets say, from how they stand on. Raises Refused or Unreachable."""
     call = Watch(markets=tuple(markets), every=every or None, max_rate_hz=max_rate_hz)
-    async with open_daemon("datad", provider, DATA) as client:
-        async for reply, _ in client.replies(call, WatchReply):
+    async with (
+        open_daemon("datad", provider, DATA) as client,
+        aclosing(client.replies(call, WatchReply)) as replies,
+    ):
+        async for reply, _ in replies:
             yield reply
 
 
-async def bars(provider: str, market: str, period_s: int) -> AsyncIterator[BarReader]:
+async def bars(fqme: str, period_s: int) -> AsyncGenerator[BarReader, None]:
     """A market's bars in shared memory, then the next reader each time that they are renewed.
 
     The reader before is then closed. Raises Refused, Unreachable or NotBars.
     """
     reader: BarReader | None = None
-    call = Bars(market=market, period_s=period_s)
+    call = Bars(market=fqme, period_s=period_s)
     try:
-        async with open_daemon("datad", provider, DATA) as client:
-            async for reply, fds in client.replies(call, BarsReply):
+        async with (
+            open_daemon("datad", provider_of(fqme), DATA) as client,
+            aclosing(client.replies(call, BarsReply)) as replies,
+        ):
+            async for reply, fds in replies:
                 if reader:
                     reader.close()
                 reader = BarReader(fds[reply.fd])
@@ -104,19 +118,36 @@ async def bars(provider: str, market: str, period_s: int) -> AsyncIterator[BarRe
             reader.close()
 
 
-def _asked() -> tuple[str, ...]:
-    providers = listening()
-    if not providers:
-        raise Unreachable("no datad listens here")
-    return providers
+async def _describe(provider: str, name: str) -> Market:
+    async with open_daemon("datad", provider, DATA) as client:
+        return (await client.call(DescribeMarket(name=name), MarketReply)).market
 
 
-async def _knows(provider: str, name: str) -> bool:
-    try:
-        async with open_daemon("datad", provider, DATA) as client:
-            await client.call(DescribeMarket(name=name), MarketReply)
-    except Refused as no:
-        if isinstance(no.fault, AmbiguousMarket):
-            raise
-        return False
-    return True
+async def _among_all(name: str) -> Market:
+    """A provider that fails hides nothing that another one knows; else it is what there is to say.
+
+    Raises as `describe`.
+    """
+    known: dict[str, Market] = {}
+    similar: list[str] = []
+    failed: list[Refused | Unreachable] = []
+    for provider in asked():
+        try:
+            market = await _describe(provider, name)
+            known[market.fqme] = market
+        except Unreachable as error:
+            failed.append(error)
+        except Refused as no:
+            if isinstance(no.fault, AmbiguousMarket):
+                raise
+            if isinstance(no.fault, NoSuchMarket):
+                similar += no.fault.similar
+            else:
+                failed.append(no)
+    if len(known) == 1:
+        return known.popitem()[1]
+    if known:
+        raise Refused(AmbiguousMarket(market=name, candidates=tuple(known)))
+    if failed:
+        raise failed[0]
+    raise Refused(NoSuchMarket(market=name, similar=tuple(similar)))

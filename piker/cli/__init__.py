@@ -4,6 +4,8 @@ Exit status: 0, 1 refused or failed, 2 usage, 3 unreachable, 130 interrupted.
 """
 
 import importlib
+import os
+import re
 import sys
 
 COMMANDS = {
@@ -20,8 +22,21 @@ FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 
 def main() -> int:
-    """Run one command; gives the exit status."""
-    arguments = sys.argv[1:]
+    """Run one command; what goes wrong is a line and an exit status."""
+    try:
+        status = dispatch(sys.argv[1:])
+        sys.stdout.flush()
+    except SystemExit:
+        raise
+    except BaseException as error:
+        status = explain(error)
+        if not status:
+            raise
+    return status
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Run the command that these arguments begin with; gives the exit status."""
     name = arguments[0] if arguments else ""
     if name in ("", "-h", "--help", "help"):
         print(overview())
@@ -34,19 +49,7 @@ def main() -> int:
     if name not in COMMANDS:
         print(f"piker: expected a command, was {name!r}; see piker --help", file=sys.stderr)
         return USAGE
-    return run(COMMANDS[name][0], arguments[1:])
-
-
-def run(module: str, arguments: list[str]) -> int:
-    """Run a command's module; what goes wrong is a line and an exit status."""
-    try:
-        status: int = importlib.import_module(module).main(arguments)
-    except SystemExit:
-        raise
-    except BaseException as error:
-        status = explain(error)
-        if not status:
-            raise
+    status: int = importlib.import_module(COMMANDS[name][0]).main(arguments[1:])
     return status
 
 
@@ -54,20 +57,36 @@ def explain(error: BaseException) -> int:
     """Say what went wrong; gives the exit status, or 0 if it is a bug of ours."""
     from piker.errors import Refused, Unreachable
 
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        statuses = [explain(each) for each in error.exceptions]
+        return max(statuses) if all(statuses) else 0
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        sys.stderr.close()  # who read our output has gone: nobody is left to be told
+        _forget_output()
         return FAILED
     if not isinstance(error, Refused | Unreachable):
         return 0
     print(f"piker: {error}", file=sys.stderr)
     if isinstance(error, Refused):
         return FAILED
-    print("Start it with `systemctl --user start datad@NAME`, or `piker up NAME`.", file=sys.stderr)
+    if "datad" in str(error):
+        print(_how_to_start(str(error)), file=sys.stderr)
     return UNREACHABLE
+
+
+def _forget_output() -> None:
+    """Who read it has gone: what is still to be written at exit goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _how_to_start(problem: str) -> str:
+    """For a person to copy; the text of an Unreachable names the unit."""
+    named = re.search(r"datad@([\w-]+)", problem)
+    provider = named[1] if named else "replay"
+    return f"Start it with `systemctl --user start datad@{provider}`, or `piker up {provider}`."
 
 
 def overview() -> str:

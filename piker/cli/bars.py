@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import msgspec
@@ -36,29 +37,25 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 async def _follow(args: argparse.Namespace) -> None:
-    provider = await client.provider_of(args.market)
+    fqme = (await client.describe(args.market)).fqme
     on_screen = sys.stdout.isatty() and not args.json
-    shown: Shown = (
-        Screen(args.market, args.last) if on_screen else Printer(args.market, json=args.json)
-    )
+    shown: Shown = Screen(fqme, args.last) if on_screen else Printer(fqme, json=args.json)
 
     async def once(progress: Progress) -> None:
-        await look(provider, args.market, round(args.period), shown, progress)
+        await look(fqme, round(args.period), shown, progress)
 
     with shown:
         await for_a_while(args.time, lambda: again(once))
 
 
-async def look(
-    provider: str, market: str, period_s: int, shown: "Shown", progress: Progress
-) -> None:
+async def look(fqme: str, period_s: int, shown: "Shown", progress: Progress) -> None:
     """Show the newest bars, look after look, until cancelled or the stream ends.
 
     Raises Refused, Unreachable or NotBars.
     """
     looking = trio.CancelScope()
-    async with trio.open_nursery() as nursery:
-        async for reader in client.bars(provider, market, period_s):
+    async with aclosing(client.bars(fqme, period_s)) as readers, trio.open_nursery() as nursery:
+        async for reader in readers:
             progress()
             looking.cancel()
             looking = trio.CancelScope()

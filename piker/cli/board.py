@@ -3,7 +3,7 @@
 import sys
 import time
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -12,6 +12,9 @@ from piker import clock
 from piker.interfaces.data import WatchReply
 from piker.markets import Market, MarketState
 from piker.quotes import Kind, Tick
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 class Taker(Protocol):
@@ -29,18 +32,20 @@ class Line(Struct, frozen=True, kw_only=True):
     ticks: tuple["LineTick", ...]
 
 
-class LineTick(Struct, frozen=True, kw_only=True):
-    """One tick; size is null where the venue gave none, derived says that it made none of it."""
+class LineTick(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One tick; size is null where the venue gave none. derived is there, and true, if piker made
+    it and not the venue.
+    """
 
     kind: str
     price: float
     size: float | None
     time_ns: int
-    derived: bool
+    derived: bool = False
 
 
 class JsonLines:
-    """An object a quote or change of state."""
+    """An object a quote or change of state. States are as of a reply's end, so they go first."""
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
@@ -50,11 +55,11 @@ class JsonLines:
         for watched in reply.markets:
             self._states[watched.market.fqme] = watched.state.state
             self._print(watched.market.fqme, watched.last)
-        for quote in reply.quotes:
-            self._print(quote.market, quote.ticks)
         for state in reply.states:
             self._states[state.market] = state.state
             self._print(state.market, ())
+        for quote in reply.quotes:
+            self._print(quote.market, quote.ticks)
         sys.stdout.flush()
 
     def _print(self, market: str, ticks: tuple[Tick, ...]) -> None:
@@ -88,6 +93,10 @@ class Row:
         """A price in the market's own digits; ~ marks one that was derived."""
         tick = self.last.get(kind)
         return "" if tick is None else f"{'~' if tick.derived else ''}{self.digits(tick.price)}"
+
+    def prices(self) -> str:
+        """The newest price of each kind, in a line."""
+        return "  ".join(f"{kind} {self.price(kind)}" for kind in _KINDS if kind in self.last)
 
     def digits(self, price: float) -> str:
         """A price with as many digits as the market's tick has."""
@@ -129,13 +138,14 @@ class Lines(Rows):
     def take(self, reply: WatchReply) -> None:
         """Print it."""
         super().take(reply)
-        for quote in reply.quotes:
-            row = self.rows[quote.market]
-            prices = "  ".join(f"{kind} {row.price(kind)}" for kind in _KINDS if kind in row.last)
-            print(f"{_now()}  {quote.market}  {prices}")
+        for watched in reply.markets:
+            row = self.rows[watched.market.fqme]
+            prices = f"{row.prices()}  " if row.last else ""
+            print(f"{_now()}  {watched.market.fqme}  {prices}{_state(watched.state)}")
         for state in reply.states:
-            reason = f" ({state.reason})" if state.reason else ""
-            print(f"{_now()}  {state.market}  {state.state}{reason}")
+            print(f"{_now()}  {state.market}  {_state(state)}")
+        for quote in reply.quotes:
+            print(f"{_now()}  {quote.market}  {self.rows[quote.market].prices()}")
         sys.stdout.flush()
 
 
@@ -172,9 +182,15 @@ _KINDS: tuple[Kind, ...] = ("bid", "ask", "trade", "dark_trade")
 _STYLES = {"live": "green", "stale": "bold red", "closed": "dim", "disconnected": "red"}
 
 
-def _styled(state: MarketState) -> str:
-    reason = f" ({state.reason})" if state.reason else ""
-    return f"[{_STYLES[state.state]}]{state.state}{reason}[/]"
+def _state(state: MarketState) -> str:
+    return f"{state.state} ({state.reason})" if state.reason else state.state
+
+
+def _styled(state: MarketState) -> "Text":
+    """As text, not as markup: a reason may hold brackets."""
+    from rich.text import Text
+
+    return Text(_state(state), style=_STYLES[state.state])
 
 
 def _now() -> str:

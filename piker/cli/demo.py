@@ -4,6 +4,7 @@ pikerd runs here, in the foreground; the daemons are its children and end with i
 """
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,16 +15,19 @@ from typing import Any
 import trio
 
 from piker import pikerd
-from piker.cli import explain
+from piker.cli import FAILED, INTERRUPTED, explain
 from piker.cli.bars import Printer, look, table
 from piker.cli.board import Board, Lines, Rows
 from piker.cli.following import Progress, again, follow
+from piker.errors import Refused, Unreachable
 from piker.sharedbars import BarReader
 
 SECONDS = 20.0
 MARKETS = ("eurusd.spot.replay", "if2312.cffex.replay")
 BARS_OF = MARKETS[0]
 SHOWN_BARS = 10
+LOG_LINES = 10
+"""Of what the daemons said, the last lines are shown when something went wrong."""
 
 
 class Failed(Exception):
@@ -32,24 +36,26 @@ class Failed(Exception):
 
 def main() -> int:
     """Run it; gives the exit status."""
+    log: list[str] = []
     try:
         with _own_place():
-            trio.run(_demo)
+            trio.run(_demo, log)
     except BaseException as error:  # noqa: BLE001 - the last line says how it went, whatever it was
-        return _say_failure(error)
+        return _say_failure(error, log)
     return 0
 
 
-def _say_failure(error: BaseException) -> int:
+def _say_failure(error: BaseException, log: list[str]) -> int:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    if isinstance(error, Failed | pikerd.CantSupervise):
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    status = explain(error)
-    if not status:
+    if isinstance(error, KeyboardInterrupt):
+        print("demo: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    if isinstance(error, Failed | pikerd.CantSupervise | Refused | Unreachable):
+        print("\n  ".join([f"demo: {error}", *log[-LOG_LINES:]]), file=sys.stderr)
+    elif not explain(error):
         raise error
-    return status if isinstance(error, KeyboardInterrupt) else 1
+    return FAILED
 
 
 @contextmanager
@@ -62,15 +68,22 @@ def _own_place() -> Iterator[None]:
         yield
 
 
-async def _demo() -> None:
-    log: list[str] = []
+async def _demo(log: list[str]) -> None:
     seen = OnScreen() if sys.stdout.isatty() else AsLines()
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(_fail_at_signal)
         await nursery.start(_supervise, log)
         with trio.move_on_after(SECONDS), seen:
             await _watch(seen)
         nursery.cancel_scope.cancel()
-    _sum_up(seen, log)
+    _sum_up(seen)
+
+
+async def _fail_at_signal() -> None:
+    """A terminal that closes, or a kill, ends everything as Ctrl-C does."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        async for number in signals:
+            raise Failed(f"ended by {signal.Signals(number).name}")
 
 
 async def _supervise(log: list[str], *, task_status: trio.TaskStatus[object]) -> None:
@@ -82,14 +95,14 @@ async def _supervise(log: list[str], *, task_status: trio.TaskStatus[object]) ->
 
 async def _watch(seen: "Seen") -> None:
     async def look_at_bars(progress: Progress) -> None:
-        await look("replay", BARS_OF, 1, seen, progress)
+        await look(BARS_OF, 1, seen, progress)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow, "replay", MARKETS, None, seen.quotes.take)
         nursery.start_soon(again, look_at_bars)
 
 
-def _sum_up(seen: "Seen", log: list[str]) -> None:
+def _sum_up(seen: "Seen") -> None:
     """Print the summary. Raises Failed if too little was seen."""
     rows = seen.quotes.rows.values()
     counts = {
@@ -98,9 +111,9 @@ def _sum_up(seen: "Seen", log: list[str]) -> None:
         "markets": sum(bool(row.quotes) for row in rows),
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items())
-    if not all(counts.values()):
-        raise Failed("\n  ".join([f"expected quotes, bars and markets, saw {told}", *log[-10:]]))
-    print(f"demo: ok ({told})")
+    if not counts["bars"] or counts["markets"] < len(MARKETS):
+        raise Failed(f"expected quotes of {len(MARKETS)} markets, and bars; saw {told}")
+    print(f"demo: ok ({told})", flush=True)
 
 
 class Seen:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 
 import trio
 
@@ -26,9 +27,10 @@ async def follow(
     """
 
     async def once(progress: Progress) -> None:
-        async for reply in client.watch(provider, markets, max_rate_hz=max_rate_hz):
-            progress()
-            take(reply)
+        async with aclosing(client.watch(provider, markets, max_rate_hz=max_rate_hz)) as replies:
+            async for reply in replies:
+                progress()
+                take(reply)
 
     await again(once)
 
@@ -36,16 +38,20 @@ async def follow(
 async def again(once: Callable[[Progress], Awaitable[None]]) -> None:
     """Run `once` again and again; it calls what it is given when it has got something.
 
-    Raises what it raises, but Unreachable only if nothing was ever got.
+    Raises what it raises, but Unreachable only if nothing was ever got: after that it is said, once
+    for each time that it goes away.
     """
-    got: list[bool] = []
+    ever = False
     while True:
+        got = trio.Event()
         try:
-            await once(lambda: got.append(True) if not got else None)
+            await once(got.set)
         except Unreachable as error:
-            if not got:
+            if not ever and not got.is_set():
                 raise
-            print(f"piker: {error}; trying again", file=sys.stderr)
+            if got.is_set():
+                print(f"piker: {error}; trying again", file=sys.stderr)
+        ever = ever or got.is_set()
         await trio.sleep(RETRY_S)
 
 

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from piker.client import open_daemon
 from piker.errors import Refused, Unreachable
-from piker.interfaces.introspection import MethodNotImplemented
 from piker.interfaces.service import SERVICE, Health, HealthReply
 from piker.interfaces.supervisor import SUPERVISOR, Unit, Units, UnitsReply
+from piker.paths import socket_path
 
 PATTERNS = [b"datad@*", b"samplerd*", b"piker*"]
 HEALTH_TIMEOUT_S = 2.0
@@ -28,7 +28,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 def ask() -> list[Status]:
-    """All units by name. Raises Unreachable or Refused."""
+    """All units by name; none where nothing runs. Raises Unreachable."""
     return trio.run(_ask)
 
 
@@ -37,24 +37,37 @@ async def _ask() -> list[Status]:
         async with open_daemon("pikerd", None, SUPERVISOR) as client:
             units = (await client.call(Units(), UnitsReply)).units
     except Unreachable:
-        units = ask_systemd()
+        units = _without_pikerd()
     return [await _with_conversations(unit) for unit in units]
 
 
-def ask_systemd() -> tuple[Unit, ...]:
-    """The suite's units of the user manager. Raises Unreachable, or Refused without pystemd."""
+def _without_pikerd() -> tuple[Unit, ...]:
+    """Sockets are what starts daemons: where none is, and nobody to ask, nothing runs."""
     try:
+        return ask_systemd()
+    except Unreachable:
+        if any(socket_path("pikerd").parent.parent.glob("*/*.sock")):
+            raise
+        return ()
+
+
+def ask_systemd() -> tuple[Unit, ...]:
+    """The suite's units of the user manager. Raises Unreachable, also without pystemd."""
+    try:
+        from pystemd.dbusexc import DBusBaseError
         from pystemd.dbuslib import DBus
         from pystemd.systemd1 import Manager
     except ImportError as error:
-        missing = "asking a systemd manager: install piker[systemd] for it"
-        raise Refused(MethodNotImplemented(method=missing)) from error
+        missing = "no pikerd runs, and to ask systemd pystemd is missing: install piker[systemd]"
+        raise Unreachable(missing) from error
     try:
         with DBus(user_mode=True) as bus, Manager(bus=bus) as manager:
             listed = manager.Manager.ListUnitsByPatterns([], PATTERNS)
             return tuple(sorted((_unit(bus, each) for each in listed), key=lambda unit: unit.unit))
-    except OSError as error:
-        raise Unreachable(f"no systemd user manager answers: {error}") from error
+    except (OSError, DBusBaseError) as error:
+        reason = str(error).partition("\n")[0]  # pystemd's may go on with a joke
+        silent = "no pikerd runs, and no systemd user manager answers"
+        raise Unreachable(f"{silent}: {reason}") from error
 
 
 def _unit(bus: object, listed: tuple[bytes, ...]) -> Unit:

@@ -1,11 +1,15 @@
 """piker search: find markets."""
 
+import sys
+from collections.abc import Sequence
+
 import msgspec
 import trio
 
 from piker import client
+from piker.cli import FAILED, explain
 from piker.cli.arguments import parser, positive
-from piker.errors import Unreachable
+from piker.errors import Refused, Unreachable
 from piker.interfaces.data import Match
 
 
@@ -17,18 +21,26 @@ def main(arguments: list[str]) -> int:
     parse.add_argument("--limit", type=positive, default=20, help="at most so many of a provider")
     parse.add_argument("--json", action="store_true", help="an object a line, for programs")
     args = parse.parse_args(arguments)
-    found = trio.run(_search, args.pattern, args.provider, args.limit)
+    providers = (args.provider,) if args.provider else client.asked()
+    found, failed = trio.run(_search, providers, args.pattern, args.limit)
     for match in found:
         line = f"{match.fqme:<32} {match.description}"
         print(msgspec.json.encode(match).decode() if args.json else line)
-    return 0 if found else 1
+    if not found and not failed:
+        print(f"piker: nothing is like {args.pattern!r}", file=sys.stderr)
+    statuses = [explain(no) for no in failed]
+    return max(statuses, default=0 if found else FAILED)
 
 
-async def _search(pattern: str, provider: str | None, limit: int) -> list[Match]:
-    providers = (provider,) if provider else client.listening()
-    if not providers:
-        raise Unreachable("no datad listens here")
+async def _search(
+    providers: Sequence[str], pattern: str, limit: int
+) -> tuple[list[Match], list[Refused | Unreachable]]:
+    """What was found; and what those said who failed, who hide nothing of the others."""
     found: list[Match] = []
+    failed: list[Refused | Unreachable] = []
     for each in providers:
-        found += (await client.search(each, pattern, limit)).matches
-    return found
+        try:
+            found += (await client.search(each, pattern, limit)).matches
+        except (Refused, Unreachable) as no:
+            failed.append(no)
+    return found, failed

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from piker.cli.managers import Status
 
+NO_EDGE = 1000
+"""Columns where no terminal ends a line: each unit has one."""
+
 
 def main(arguments: list[str]) -> int:
     """Print a table, or JSON."""
@@ -62,18 +65,28 @@ def _print_table(units: "list[Status]") -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("unit", "active", "pid", "memory", "talks", "status"):
-        table.add_column(name, justify="right" if name in ("pid", "memory", "talks") else "left")
+    for name in ("unit", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("pid", "memory", "talks"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("status")
     for unit in units:
         table.add_row(
             unit.unit,
-            f"{unit.active} ({unit.sub})",
+            _state(unit),
             _text(unit.pid),
             "" if unit.memory_bytes is None else f"{unit.memory_bytes / 1e6:.1f} MB",
             _text(unit.conversations),
             unit.status,
         )
-    Console(highlight=False).print(table)
+    width = None if sys.stdout.isatty() else NO_EDGE
+    Console(highlight=False, width=width).print(table)
+
+
+def _state(unit: "Status") -> str:
+    """As short as it can be, so that the status line has room: running, listening, dead."""
+    usual = unit.active in ("active", "inactive")
+    return unit.sub if usual else f"{unit.active} ({unit.sub})"
 
 
 def _text(value: int | None) -> str:

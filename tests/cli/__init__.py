@@ -1,0 +1,1 @@
+"""The `piker` command as people and programs use it: processes in a place of their own."""

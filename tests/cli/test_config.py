@@ -1,0 +1,64 @@
+"""piker config check: what the daemons would read, and what they would refuse."""
+
+import pytest
+
+from tests.cli.command import call, piker
+from tests.cli.conftest import configure
+
+GOOD = """
+idle_exit_s = 60
+[datad]
+keep = ["eurusd.spot.replay"]
+[providers.sim]
+markets = 3
+"""
+
+BAD = {
+    "an unknown key": ("idle = 3", "idle", "unknown field `idle`"),
+    "a wrong type": ('idle_exit_s = "soon"', "idle_exit_s", "Expected `float`, got `str`"),
+    "a value out of range": ("idle_exit_s = 0", "idle_exit_s", "> 0"),
+    "no TOML": ("idle_exit_s = = 3", "", "Invalid value"),
+    "an unknown key of a provider": (
+        "[providers.sim]\nmarket = 3",
+        "providers.sim.market",
+        "unknown field `market`",
+    ),
+    "a value that a provider refuses": (
+        "[providers.sim]\nmarkets = 0",
+        "providers.sim.markets",
+        "expected 1 to 100000, was 0",
+    ),
+    "an unknown provider": (
+        "[providers.nonsense]\na = 1",
+        "providers.nonsense",
+        "expected one of replay, sim, was 'nonsense'",
+    ),
+    "a market that nobody would keep": (
+        '[datad]\nkeep = ["eurusd.spot"]',
+        "datad.keep",
+        "expected one of replay, sim at the end of 'eurusd.spot', was 'spot'",
+    ),
+}
+
+
+async def test_what_is_right_is_read_and_said() -> None:
+    path = configure(GOOD)
+    assert await piker("config", "check") == (0, f"read {path}\nconfig: ok\n", "")
+
+
+async def test_no_file_at_all_is_right() -> None:
+    assert await piker("config", "check") == (0, "config: ok (no file, all is default)\n", "")
+
+
+@pytest.mark.parametrize(("text", "key", "problem"), BAD.values(), ids=BAD)
+def test_what_is_wrong_is_named_by_file_key_and_expectation(
+    text: str, key: str, problem: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = configure(f"{text}\n")
+    assert call("config", "check") == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("piker: ")
+    assert f"file: {path.name}" in err or f"file: {path}" in err
+    assert not key or f"key: {key}" in err
+    assert problem in err

@@ -1,0 +1,129 @@
+"""piker status: what runs, asked of whoever runs it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from piker.supervision.supervisor import Supervisor
+from tests.cli.command import piker, running
+from tests.cli.terminal import in_terminal
+
+KEYS = ["unit", "active", "sub", "pid", "memory_bytes", "status", "conversations"]
+NOTHING = "nothing runs; start with `piker up` or `systemctl --user start datad@replay`\n"
+
+
+@pytest.fixture
+def no_pystemd(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is where piker was installed without the extra piker[systemd]."""
+    (home / "pystemd.py").write_text("raise ImportError('not installed')\n")
+    monkeypatch.setenv("PYTHONPATH", str(home))
+
+
+@pytest.fixture
+def a_socket_is_left(home: Path) -> None:
+    """As it is where a daemon may run."""
+    directory = home / "run/piker/datad"
+    directory.mkdir(parents=True)
+    (directory / "replay.sock").touch()
+
+
+def unit(told: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """One of them."""
+    return next(each for each in told if each["unit"] == name)
+
+
+async def test_where_nothing_runs_it_says_how_to_start() -> None:
+    assert await piker("status") == (0, NOTHING, "")
+    assert await piker("status", "--json") == (0, "[]\n", "")
+
+
+@pytest.mark.usefixtures("no_pystemd")
+async def test_after_everything_has_ended_nothing_runs(home: Path) -> None:
+    (home / "run/piker/datad").mkdir(parents=True)
+    assert await piker("status") == (0, NOTHING, "")
+
+
+async def test_json_is_a_list_of_units_of_the_documented_shape(suite: Supervisor) -> None:
+    assert (await piker("search", "euro", "--provider", "replay")).status == 0
+    status, out, err = await piker("status", "--json")
+    assert (status, err) == (0, "")
+    told = json.loads(out)
+    assert [list(each) for each in told] == [KEYS] * 7
+    datad = unit(told, "datad@replay.service")
+    assert (datad["active"], datad["sub"], datad["conversations"]) == ("active", "running", 0)
+    assert datad["status"].startswith("replay: ")
+    assert 5e6 < datad["memory_bytes"] < 200e6
+    assert datad["pid"] in [each.pid for each in suite.units()]
+
+
+async def test_conversations_are_counted_and_asking_is_none(suite: Supervisor) -> None:
+    async with running("watch", "eurusd.spot.replay") as watch:
+        await watch.line()
+        told = json.loads((await piker("status", "--json")).out)
+    assert unit(told, "datad@replay.service")["conversations"] == 1
+
+
+async def test_asking_starts_no_daemon_that_sleeps(suite: Supervisor) -> None:
+    for _ in range(2):
+        told = json.loads((await piker("status", "--json")).out)
+        asleep = unit(told, "datad@replay.service")
+        assert (asleep["active"], asleep["pid"], asleep["conversations"]) == (
+            "inactive",
+            None,
+            None,
+        )
+    assert [each.unit for each in suite.units() if each.pid] == []
+
+
+async def test_a_pipe_gets_a_line_a_unit(suite: Supervisor) -> None:
+    assert (await piker("search", "euro", "--provider", "replay")).status == 0
+    status, out, err = await piker("status")
+    assert (status, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert [line[0] for line in lines] == [
+        "unit",
+        "datad@replay.service",
+        "datad@replay.socket",
+        "datad@sim.service",
+        "datad@sim.socket",
+        "piker.target",
+        "samplerd.service",
+        "samplerd.socket",
+    ]
+    assert [line[1] for line in lines[1:3]] == ["running", "listening"]
+    assert lines[1][-2:] == ["0", "watchers"]
+
+
+async def test_a_terminal_gets_a_table_in_which_no_name_is_cut(suite: Supervisor) -> None:
+    async with in_terminal("status") as terminal:
+        assert await terminal.ended() == 0
+    assert "datad@replay.service" in terminal.drawn
+    assert "…" not in terminal.drawn
+
+
+@pytest.mark.usefixtures("no_pystemd", "a_socket_is_left")
+async def test_without_pystemd_it_says_what_is_missing() -> None:
+    missing = "no pikerd runs, and to ask systemd pystemd is missing: install piker[systemd]"
+    assert await piker("status") == (3, "", f"piker: {missing}\n")
+
+
+@pytest.mark.usefixtures("a_socket_is_left")
+async def test_without_any_manager_it_says_that_none_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("pystemd", reason="the extra piker[systemd] is not installed")
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:")
+    status, out, err = await piker("status")
+    assert (status, out) == (3, "")
+    assert err.startswith("piker: no pikerd runs, and no systemd user manager answers: ")
+    assert err.count("\n") == 1
+
+
+async def test_nothing_heavy_is_imported_to_say_that_nothing_runs() -> None:
+    heavy = "{'trio', 'msgspec', 'numpy', 'rich', 'argparse', 'pystemd'} & set(sys.modules)"
+    program = f"import sys; from piker.cli.status import main; main([]); sys.exit(str({heavy}))"
+    async with running("-c", program, command=[sys.executable]) as command:
+        assert await command.ended() == (1, NOTHING, "set()\n")

@@ -1,0 +1,92 @@
+"""What `piker` says of itself, and of what it was not meant to be given."""
+
+import pytest
+
+from piker.cli import COMMANDS
+from tests.cli.command import call, piker, running
+
+Capture = pytest.CaptureFixture[str]
+
+
+async def test_help_names_every_command_and_exit_status() -> None:
+    status, out, err = await piker("--help")
+    assert (status, err) == (0, "")
+    assert all(f"\n  {name} " in out for name in COMMANDS)
+    assert "0, 1 refused or failed, 2 usage, 3 unreachable, 130 interrupted" in out
+
+
+async def test_without_a_command_it_tells_them_and_that_one_was_expected() -> None:
+    status, out, _ = await piker()
+    assert (status, out.partition("\n")[0]) == (2, "usage: piker COMMAND [ARGUMENT…]")
+
+
+async def test_the_version_is_a_line() -> None:
+    assert await piker("--version") == (0, "piker 0.1.0\n", "")
+
+
+async def test_an_unknown_command_is_refused_by_name() -> None:
+    said = "piker: expected a command, was 'wotch'; see piker --help\n"
+    assert await piker("wotch") == (2, "", said)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_tells_how_it_is_used(command: str, capfd: Capture) -> None:
+    assert call(command, "--help") == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert out.startswith(f"usage: piker {command} ")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("watch", "the following arguments are required: market"),
+        ("watch a --for x", "expected a time such as 5s or 2min, was 'x'"),
+        ("watch a --for 0s", "expected a time such as 5s or 2min, was '0s'"),
+        ("watch a --rate 0", "expected a rate above 0 and up to 1000, was '0'"),
+        ("watch a --rate nan", "expected a rate above 0 and up to 1000, was 'nan'"),
+        ("watch a --rate 1001", "expected a rate above 0 and up to 1000, was '1001'"),
+        ("bars", "the following arguments are required: market"),
+        ("bars a b", "unrecognized arguments: b"),
+        ("bars a --period soon", "expected a time such as 5s or 2min, was 'soon'"),
+        ("bars a --last 0", "expected a whole number above 0, was '0'"),
+        ("search", "the following arguments are required: pattern"),
+        ("search a --limit -1", "expected a whole number above 0, was '-1'"),
+        ("status now", "unrecognized arguments: now"),
+        ("up nonsense", "expected one of replay, sim, was nonsense"),
+        ("config", "the following arguments are required: action"),
+        ("config chek", "invalid choice: 'chek'"),
+        ("brokercheck", "the following arguments are required: provider"),
+    ],
+)
+def test_what_a_command_can_not_take_is_named(line: str, problem: str, capfd: Capture) -> None:
+    assert call(*line.split()) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"usage: piker {line.split()[0]} ")
+    assert problem in err
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["watch eurusd.spot.replay", "bars eurusd.spot.replay", "search euro --provider replay"],
+)
+async def test_who_can_not_be_reached_is_named_and_how_to_start_it(line: str) -> None:
+    status, out, err = await piker(*line.split())
+    assert (status, out) == (3, "")
+    assert err.startswith("piker: datad@replay does not listen at /tmp/pk-")
+    how = "Start it with `systemctl --user start datad@replay`, or `piker up replay`.\n"
+    assert err.endswith(how)
+
+
+@pytest.mark.parametrize("line", ["watch eurusd", "bars eurusd", "search euro"])
+async def test_where_nobody_listens_it_says_where_it_looked(line: str) -> None:
+    status, out, err = await piker(*line.split())
+    assert (status, out) == (3, "")
+    assert err.startswith("piker: no datad listens in /tmp/pk-")
+    assert "`piker up replay`" in err
+
+
+async def test_who_has_gone_is_not_told_anything() -> None:
+    async with running("--help") as command:
+        assert await command.hang_up() == (1, "", "")

@@ -1,0 +1,139 @@
+"""piker watch: a table in a terminal, lines in a pipe, JSON for programs."""
+
+import json
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from piker.supervision.supervisor import Supervisor
+from tests.cli.command import Command, Ended, piker, running
+from tests.cli.terminal import HIDE_CURSOR, SHOW_CURSOR, in_terminal
+
+EURUSD = "eurusd.spot.replay"
+
+
+def objects(ended: Ended) -> list[dict[str, Any]]:
+    """What was printed, decoded."""
+    assert (ended.status, ended.err) == (0, "")
+    return [json.loads(line) for line in ended.out.splitlines()]
+
+
+async def quotes(command: Command) -> dict[str, Any]:
+    """The next object that has ticks."""
+    told: dict[str, Any] = json.loads(await command.line(lambda line: '"ticks":[{' in line))
+    return told
+
+
+def pid_of(suite: Supervisor, unit: str) -> int:
+    """The process of a unit that runs."""
+    pid = next(each.pid for each in suite.units() if each.unit == unit)
+    assert pid is not None
+    return pid
+
+
+async def test_json_is_an_object_a_line_of_the_documented_shape(suite: Supervisor) -> None:
+    told = objects(await piker("watch", EURUSD, "--json", "--for", "1s"))
+    ticks = [tick for each in told for tick in each["ticks"]]
+    bids = [tick for tick in ticks if tick["kind"] == "bid"]
+    assert {tuple(each) for each in told} == {("market", "state", "ticks")}
+    assert {each["market"] for each in told} == {EURUSD}
+    assert {tuple(tick) for tick in bids} == {("kind", "price", "size", "time_ns")}
+    assert {type(tick["price"]) for tick in ticks} == {float}
+    assert {type(tick["time_ns"]) for tick in ticks} == {int}
+
+
+async def test_json_begins_with_how_the_market_stands_and_marks_what_the_venue_did_not_give(
+    suite: Supervisor,
+) -> None:
+    async with running("watch", EURUSD, "--json") as command:
+        states = [json.loads(await command.line()) for _ in range(2)]
+        bid, ask = (await quotes(command))["ticks"]
+    assert states == [
+        {"market": EURUSD, "state": "disconnected", "ticks": []},
+        {"market": EURUSD, "state": "live", "ticks": []},
+    ]
+    assert "derived" not in bid
+    assert (ask["kind"], ask["size"], ask["derived"]) == ("ask", None, True)
+
+
+async def test_a_pipe_gets_a_line_a_quote_in_the_market_s_own_digits(suite: Supervisor) -> None:
+    async with running("watch", EURUSD, "if2312.cffex.replay") as command:
+        euro = await command.line(lambda line: f"{EURUSD}  bid" in line)
+        future = await command.line(lambda line: "if2312.cffex.replay  bid" in line)
+    time, market, *prices = euro.split("  ")
+    assert (len(time), market) == (len("13:00:00"), EURUSD)
+    assert [price.split()[0] for price in prices] == ["bid", "ask"]
+    assert [len(price.partition(".")[2]) for price in prices] == [5, 5]
+    assert "trade 35" in future
+
+
+async def test_a_terminal_gets_a_table_and_its_cursor_back(suite: Supervisor) -> None:
+    async with in_terminal("watch", EURUSD) as terminal:
+        await terminal.until("market", "bid", "age", EURUSD, "~1.11", "live")
+        assert HIDE_CURSOR in terminal.drawn
+        assert await terminal.press_ctrl_c() == 130
+    assert terminal.drawn.rindex(SHOW_CURSOR) > terminal.drawn.rindex(HIDE_CURSOR)
+    assert "Traceback" not in terminal.drawn
+
+
+@pytest.mark.parametrize("name", ["eurusd", "EURUSD.replay"])
+async def test_less_than_the_whole_name_will_do(suite: Supervisor, name: str) -> None:
+    async with running("watch", name, "--json") as command:
+        assert (await quotes(command))["market"] == EURUSD
+
+
+async def test_markets_of_two_providers_are_watched_together(suite: Supervisor) -> None:
+    async with running("watch", "s0000.xsim", "eurusd", "--json") as command:
+        seen = {EURUSD, "s0000.xsim.sim"}
+        while seen:
+            seen.discard((await quotes(command))["market"])
+
+
+async def test_an_unknown_market_is_refused_with_those_that_are_like_it(suite: Supervisor) -> None:
+    title = "piker: The provider has no such market"
+    said = f"{title} (market: eurusd.spt, similar: {EURUSD})\n"
+    assert await piker("watch", "eurusd.spt") == (1, "", said)
+
+
+async def test_a_provider_that_does_not_run_is_not_asked(suite: Supervisor) -> None:
+    status, _, err = await piker("watch", "mnq.cme.ib")
+    assert (status, err) == (1, "piker: The provider has no such market (market: mnq.cme.ib)\n")
+
+
+async def test_a_rate_is_the_most_there_is_a_second(suite: Supervisor) -> None:
+    async with running("watch", EURUSD, "--json", "--rate", "2") as command:
+        states = [json.loads(await command.line()) for _ in range(2)]
+        told = [await quotes(command) for _ in range(3)]
+    newest = [each["ticks"][-1]["time_ns"] for each in told]
+    assert [each["ticks"] for each in states] == [[], []]
+    assert min(newest[1] - newest[0], newest[2] - newest[1]) > 1e9  # the recording runs ten times
+
+
+async def test_a_watch_goes_on_when_its_daemon_was_killed(suite: Supervisor) -> None:
+    async with running("watch", EURUSD, "--json") as command:
+        await quotes(command)
+        killed = pid_of(suite, "datad@replay.service")
+        os.kill(killed, signal.SIGKILL)
+        await command.line(lambda line: '"disconnected"' in line)
+        assert (await quotes(command))["state"] == "live"
+        _, _, err = await command.end()
+    assert pid_of(suite, "datad@replay.service") != killed
+    gone = "piker: datad@replay went away (it hung up)"
+    assert [line.partition(";")[0] for line in err.splitlines()] == [gone]
+    assert err.endswith("; trying again\n")
+
+
+@pytest.mark.parametrize("option", ["--json", "--rate=100"])
+async def test_a_closed_pipe_ends_it_quietly(suite: Supervisor, option: str) -> None:
+    async with running("watch", EURUSD, option) as command:
+        await command.line()
+        assert await command.hang_up() == (1, "", "")
+
+
+async def test_an_interrupt_ends_it_quietly(suite: Supervisor) -> None:
+    async with running("watch", EURUSD) as command:
+        await command.line()
+        status, _, err = await command.end(signal.SIGINT)
+    assert (status, err) == (130, "")
