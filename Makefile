@@ -29,9 +29,9 @@ setup: $(VENV)/.test
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: $(VENV)/bin/python $(LOCKS)/run.txt pyproject.toml
-	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKS)/run.txt
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+$(VENV)/.run: $(VENV)/bin/python $(LOCKS)/run.txt $(LOCKS)/build.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKS)/run.txt -r $(LOCKS)/build.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run $(LOCKS)/test.txt $(LOCKS)/systemd.txt

@@ -89,8 +89,7 @@ class Image:
         """Fill an empty directory with piker and its units, as the checkout has them now."""
         with tempfile.TemporaryDirectory() as wheel:
             _pip_wheel(
-                *("--no-deps", "--no-index", "--find-links", str(self.wheels / "build")),
-                *("--wheel-dir", wheel, str(CHECKOUT)),
+                *("--no-deps", "--no-build-isolation", "--wheel-dir", wheel, str(CHECKOUT)),
             )
             self._install(Path(wheel), layer)
         _install_units(layer)
@@ -98,7 +97,7 @@ class Image:
     def _collect(self, path: Path) -> None:
         _expect_same_python(self.root)
         _pip_wheel("--wheel-dir", str(path / "run"), "--require-hashes", "-r", str(_lock()))
-        _pip_wheel("--wheel-dir", str(path / "build"), "hatchling", "pip")
+        _pip_wheel("--wheel-dir", str(path / "build"), "pip")
 
     def _install(self, wheels: Path, layer: Path) -> None:
         piker = layer / "usr/lib/piker"

@@ -21,6 +21,9 @@ LINGER_NS = 60 * NS
 _STORED = re.compile(r"(bars-(\d+)-.+)-(\d+)")
 """Name in the manager's store: bars, period, market, generation."""
 
+AHEAD_NS = 60 * NS
+"""A stamp further ahead of the clock is wrong, and makes no bar."""
+
 Stored = Callable[[int, int], None]
 
 logger = logging.getLogger(__name__)
@@ -29,9 +32,9 @@ logger = logging.getLogger(__name__)
 class Series:
     """One market's bars of one period, and who reads them."""
 
-    def __init__(self, bars: SharedBars) -> None:
+    def __init__(self, bars: SharedBars, made_ns: int) -> None:
         self.bars = bars
-        self.made_ns = clock.wall_ns()
+        self.made_ns = made_ns
         self.readers = 0
         self.unread_since_ns = 0
         self._renewed = trio.Event()
@@ -55,6 +58,8 @@ class BarKeeper:
         self._series: dict[str, dict[int, Series]] = {}
         self._left = _left_behind(manager)
         self._started_ns = clock.boot_ns()
+        self.early = 0
+        """Ticks that were stamped too far ahead of the clock to be put into a bar."""
 
     def __len__(self) -> int:
         return sum(len(periods) for periods in self._series.values())
@@ -66,16 +71,21 @@ class BarKeeper:
 
     @property
     def late(self) -> int:
-        """Ticks that came when their bar was final."""
+        """Ticks that came when their bar was final; once a period, of the bars there are."""
         return sum(series.bars.table.ints[LATE_AT] for series in self._all())
 
     @contextmanager
-    def reading(self, market: str, period_s: int) -> Iterator[Series]:
-        """The bars of a market, kept up to date while the context is open and a while longer."""
+    def reading(self, market: str, period_s: int, now_ns: int | None = None) -> Iterator[Series]:
+        """The bars of a market, kept up to date while the context is open and a while longer.
+
+        `now_ns` is what time it is in this market, where that isn't the wall clock's.
+        """
         periods = self._series.setdefault(market, {})
         series = periods.get(period_s)
         if series is None:
-            series = periods[period_s] = Series(self._open(market, period_s))
+            series = periods[period_s] = Series(
+                self._open(market, period_s), now_ns or clock.wall_ns()
+            )
         series.readers += 1
         try:
             yield series
@@ -90,10 +100,19 @@ class BarKeeper:
             return
         if data.market.has_trades:
             for tick in quote.ticks:
-                if tick.kind == "trade":
+                if tick.kind == "trade" and self._fits(data, tick.time_ns):
                     self._put(periods, tick.time_ns, tick.price, tick.size or 0.0, derived=False)
-        elif mid := data.price():
-            self._put(periods, quote.ticks[-1].time_ns, mid[0], None, derived=True)
+            return
+        for time_ns, mid in data.mids:
+            if self._fits(data, time_ns):
+                self._put(periods, time_ns, mid, None, derived=True)
+
+    def _fits(self, data: MarketData, time_ns: int) -> bool:
+        """Whether a stamp isn't far ahead: such a bar would stay the newest until then."""
+        if data.runs_ahead or time_ns <= (data.heard_ns or clock.wall_ns()) + AHEAD_NS:
+            return True
+        self.early += 1
+        return False
 
     def _put(
         self,
@@ -117,6 +136,15 @@ class BarKeeper:
         """The same for one market, by its own time."""
         for series in self._series.get(market, {}).values():
             series.bars.writer.close(now_ns)
+
+    def close_all(self) -> None:
+        """Let go of all memory; readers and the manager's store keep theirs."""
+        for series in self._all():
+            series.bars.close()
+        self._series.clear()
+        for _, fd in self._left.values():
+            os.close(fd)
+        self._left.clear()
 
     def drop_unread(self) -> None:
         """Let go of bars that nobody has read for a while."""
@@ -150,7 +178,13 @@ class BarKeeper:
         """Bars that begin with what a datad before us left, if it left any that can be read."""
         if name in self._left:
             try:
-                bars = SharedBars(market, period_s, stored, left=self._left[name][1])
+                bars = SharedBars(
+                    market,
+                    period_s,
+                    stored,
+                    left=self._left[name][1],
+                    not_after_ns=clock.wall_ns() + AHEAD_NS,
+                )
             except NotBars as error:
                 logger.warning("bars of %s, %d s, begin anew: %s", market, period_s, error)
             else:

@@ -5,28 +5,29 @@
 Task tree, within piker.service's:
 
     Datad.run
-    ├─ Feed.run      follows the venue and passes on what it says (piker.feed)
+    ├─ Feed.run      follows the venue and passes on what it says (piker.feeds)
     ├─ _listen       samplerd's clock, when anything is followed
     ├─ _tick         the same at our own pace, a little later, should samplerd be away
-    └─ _keep         follows what the configuration says to keep
+    └─ _keep_all     follows what the configuration says to keep, a task a market
 """
 
 import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
 
 import trio
 
 from piker import brokers, clock, config, paths, service
-from piker.barkeeper import BarKeeper
+from piker.barkeeper import BarKeeper, Series
 from piker.brokers import Provider, VenueLost
+from piker.core.backoff import Backoff
 from piker.core.bars import LAYOUT, NS, PERIODS_S
-from piker.errors import Refused, Unreachable
+from piker.errors import Refused, Unreachable, say
 from piker.fanout import Fanout, Watcher
-from piker.feed import FIRST_RETRY_S, LONGEST_RETRY_S, Feed
+from piker.feeds import Feed
 from piker.interfaces import Interface
 from piker.interfaces.clock import CLOCK, Ticks, TicksReply
 from piker.interfaces.data import (
@@ -74,7 +75,9 @@ class Datad:
         self._provider = provider
         self._endpoints = endpoints
         self._venue = venue
-        self._keep_names = keep
+        self._keep = dict.fromkeys(keep, "")
+        """Markets to keep, and why one is not kept."""
+        self._part = service.part("clock", lambda: None)  # it beats every second by itself
         self._bars = BarKeeper(service.manager)
         self._fanout = Fanout()
         self._feed = Feed(
@@ -105,7 +108,7 @@ class Datad:
         market = await self._resolve(call.market)
         with (
             self._feed.following([market]),
-            self._bars.reading(market.fqme, call.period_s) as series,
+            self._reading(market.fqme, call.period_s) as series,
         ):
             self._service.changed()
             generation = 0
@@ -156,13 +159,21 @@ class Datad:
         markets = ", ".join(counts) if counts else "no market"
         watchers = len(self._fanout)
         bad = sum(data.bad_ticks for data in self._feed.followed.values())
+        refused = {name: problem for name, problem in self._keep.items() if problem}
         return Report(
             status=f"{self._provider.name}: {self._feed.session} · {markets} · "
-            f"{watchers} watcher{'' if watchers == 1 else 's'}",
-            state="degraded" if {"stale", "disconnected"} & set(states) else "running",
-            components=tuple(
-                Component(name=name, state=data.state.state, detail=data.state.reason)
-                for name, data in sorted(self._feed.followed.items())
+            f"{watchers} watcher{'' if watchers == 1 else 's'}"
+            + (f" · can't keep {', '.join(refused)}" if refused else ""),
+            state="degraded" if {"stale", "disconnected"} & set(states) or refused else "running",
+            components=(
+                *(
+                    Component(name=name, state=data.state.state, detail=data.state.reason)
+                    for name, data in sorted(self._feed.followed.items())
+                ),
+                *(
+                    Component(name=name, state="refused", detail=problem)
+                    for name, problem in refused.items()
+                ),
             ),
             counters=(
                 Counter(name="watchers", value=watchers),
@@ -170,14 +181,16 @@ class Datad:
                 Counter(name="bar_readers", value=self._bars.readers),
                 Counter(name="ticks", value=self._fanout.ticks),
                 Counter(name="late_ticks", value=self._bars.late),
+                Counter(name="early_ticks", value=self._bars.early),
                 Counter(name="bad_ticks", value=bad),
             ),
         )
 
     def reason_to_live(self) -> str:
         """Markets to keep, or readers of bars."""
-        if self._keep_names:
-            return f"the configuration keeps {', '.join(self._keep_names)}"
+        kept = [name for name, problem in self._keep.items() if not problem]
+        if kept:
+            return f"the configuration keeps {', '.join(kept)}"
         readers = self._bars.readers
         return f"{readers} readers of bars" if readers else ""
 
@@ -200,11 +213,19 @@ class Datad:
             fault = VenueUnavailable(provider=self._provider.name, reason=reason)
             raise Refused(fault) from error
 
+    def _reading(self, fqme: str, period_s: int) -> AbstractContextManager[Series]:
+        now_ns = self._feed.followed[fqme].now_ns(clock.wall_ns())
+        return self._bars.reading(fqme, period_s, now_ns)
+
     def _watched(self, asked: str, market: Market) -> Watched:
         data = self._feed.followed[market.fqme]
         return Watched(
             asked=asked, market=data.market, state=data.state, last=tuple(data.last.values())
         )
+
+    def close(self) -> None:
+        """Let go of the bars' memory; readers and the manager's store keep theirs."""
+        self._bars.close_all()
 
     # --- the task tree
 
@@ -214,23 +235,22 @@ class Datad:
             nursery.start_soon(self._feed.run)
             nursery.start_soon(self._listen)
             nursery.start_soon(self._tick)
-            nursery.start_soon(self._keep)
+            nursery.start_soon(self._keep_all)
 
     async def _listen(self) -> None:
         """samplerd's clock; what it says, our own says too, so its absence is not an error."""
         await self._feed.anything_followed()
         path = str(paths.socket_path("samplerd"))
-        pause_s = FIRST_RETRY_S
+        backoff = Backoff()
         while True:
             try:
                 async with open_client(path, CLOCK, "samplerd") as client:
                     async for tick, _ in client.replies(Ticks(periods_s=(1,)), TicksReply):
                         self._end_of(tick.time_ns)
-                        pause_s = FIRST_RETRY_S
+                        backoff.reset()
             except (Unreachable, Refused) as error:
                 logger.info("goes on by its own clock: %s", error)
-            await trio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+            await trio.sleep(backoff.pause())
 
     async def _tick(self) -> None:
         while True:
@@ -239,38 +259,35 @@ class Datad:
             await trio.sleep((end_ns + AFTER_SAMPLERD_NS - wall_ns) / NS)
             self._end_of(end_ns)
             self._bars.drop_unread()
+            self._part.beat()
 
     def _end_of(self, time_ns: int) -> None:
         self._bars.end_of(time_ns)
         self._feed.judge()
 
-    async def _keep(self) -> None:
-        """Follow and make bars of what the configuration says to keep."""
-        with ExitStack() as stack:
-            for name in self._keep_names:
-                market = await self._resolve_patiently(name)
-                if market is None:
-                    continue
-                try:
-                    stack.enter_context(self._feed.following([market]))
-                except Refused as no:
-                    logger.warning("can't keep %s: %s", name, no)
-                    continue
-                for period_s in PERIODS_S:
-                    stack.enter_context(self._bars.reading(market.fqme, period_s))
-            await trio.sleep_forever()
+    async def _keep_all(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for name in self._keep:
+                nursery.start_soon(self._keep_one, name)
 
-    async def _resolve_patiently(self, name: str) -> Market | None:
-        pause_s = FIRST_RETRY_S
+    async def _keep_one(self, name: str) -> None:
+        """Follow and make bars of a market that the configuration says to keep."""
+        backoff = Backoff()
         while True:
             try:
-                return await self._resolve(name)
+                market = await self._resolve(name)
+                with self._feed.following([market]), ExitStack() as stack:
+                    self._keep[name] = ""
+                    for period_s in PERIODS_S:
+                        stack.enter_context(self._reading(market.fqme, period_s))
+                    await trio.sleep_forever()
             except Refused as no:
                 logger.warning("can't keep %s: %s", name, no)
+                self._keep[name] = say(no.fault)
+                self._service.changed()
                 if not isinstance(no.fault, VenueUnavailable):
-                    return None
-            await trio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+                    return
+            await trio.sleep(backoff.pause())
 
 
 @asynccontextmanager
@@ -286,9 +303,20 @@ async def open_datad(service: Service) -> AsyncIterator[Datad]:
         reason = f"no market data: it lacks {', '.join(sorted(missing))}"
         raise Refused(BrokenProvider(provider=name, reason=reason))
     settings = config.provider_settings(configuration, name, provider.settings)
-    keep = [market for market in configuration.datad.keep if market.endswith(f".{name}")]
-    async with endpoints["open_venue"](settings) as venue:
-        yield Datad(service, provider, endpoints, venue, keep)
+    keep = [market.lower() for market in configuration.datad.keep]
+    keep = [market for market in keep if market.rpartition(".")[2] == name]
+    async with AsyncExitStack() as stack:
+        try:
+            venue = await stack.enter_async_context(endpoints["open_venue"](settings))
+        except Refused:
+            raise
+        except Exception as error:
+            logger.exception("open_venue failed")
+            reason = f"open_venue: {type(error).__name__}: {error}"
+            raise Refused(BrokenProvider(provider=name, reason=reason)) from error
+        datad = Datad(service, provider, endpoints, venue, keep)
+        stack.callback(datad.close)
+        yield datad
 
 
 def main() -> int:

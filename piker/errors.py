@@ -25,6 +25,13 @@ class Unreachable(Exception):
     """
 
 
+def leaf(error: BaseException) -> BaseException:
+    """The first single error in a group of groups, or the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def say(fault: Fault) -> str:
     """One line for a person: the fault's docstring and every value it carries."""
     title = (type(fault).__doc__ or type(fault).__name__).strip().splitlines()[0].rstrip(".")

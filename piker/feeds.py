@@ -2,15 +2,13 @@
 
 Task tree, within datad's:
 
-    Feed.run
-    ├─ _hold_sessions     one session with the venue after another, with back-off
-    │  └─ stream_quotes   the provider's own task; sends batches
-    └─ _consume           takes batches: derives, makes bars, publishes
+    Feed.run           one session with the venue after another, with back-off
+    └─ stream_quotes   the provider's own tasks; what they send is taken in them, at once
 """
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -18,23 +16,18 @@ import trio
 from piker import clock, log
 from piker.barkeeper import BarKeeper
 from piker.brokers import Batch, Dropped, Provider, StreamQuotes, Subscribed, VenueLost, Wanted
+from piker.core.backoff import Backoff
+from piker.core.freshness import Silence
 from piker.core.marketdata import MarketData
-from piker.errors import Refused
+from piker.errors import Refused, leaf
 from piker.fanout import Fanout
 from piker.interfaces.data import TooManyMarkets
 from piker.markets import Market, MarketState
 from piker.quotes import Quote
 from piker.service import Service
 
-BATCHES = 64
-"""Batches between the venue's task and ours; when full it waits, and the venue's socket fills."""
-FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 60.0
-"""Pauses before another session with the venue, doubled each time one fails early."""
 GOOD_SESSION_S = 30.0
-"""A session that lasted so long was a good one: the next pause is short again."""
-
-_PROBE: Batch = ()
-"""An empty batch: the watchdog's question to _consume."""
+"""A session that lasted so long was a good one: the pause before the next is short again."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +56,8 @@ class Feed:
         self._followed: dict[str, MarketData] = {}
         self._followers: dict[str, int] = {}
         self._parted: dict[str, MarketData] = {}
+        self._silences: dict[str, Silence] = {}
         self._anything_followed = trio.Event()
-        self._send_batch, self._batches = trio.open_memory_channel[Batch | VenueLost](BATCHES)
-        self._part = service.part("feed", self._probe)
 
     @property
     def followed(self) -> Mapping[str, MarketData]:
@@ -101,9 +93,15 @@ class Feed:
     def _begin(self, market: Market) -> MarketData:
         """A market that comes back before the venue's task saw it go is still subscribed there."""
         parted = self._parted.pop(market.fqme, None)
-        if parted and any(market.fqme == each.fqme for each in self._wanted.seen):
+        if parted and market.fqme in _names(self._wanted.seen):
             return parted
-        return MarketData(market, clock.wall_ns(), runs_ahead=self._runs_ahead)
+        return MarketData(
+            market,
+            clock.wall_ns(),
+            self._silences.setdefault(market.fqme, Silence()),
+            runs_ahead=self._runs_ahead,
+            reason=self.session,
+        )
 
     def _want(self) -> None:
         self._wanted.set(frozenset(data.market for data in self._followed.values()))
@@ -113,42 +111,39 @@ class Feed:
 
     async def run(self) -> None:
         """Hold sessions with the venue until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hold_sessions)
-            nursery.start_soon(self._consume)
-
-    async def _hold_sessions(self) -> None:
-        pause_s = FIRST_RETRY_S
+        backoff = Backoff()
         await self._anything_followed.wait()
         while True:
             began = trio.current_time()
             self._say("connecting")
-            lost = VenueLost("the feed ended")
-            try:
-                await self._stream_quotes(self._venue, self._wanted, self._send_batch.clone())
-            except VenueLost as error:
-                lost = error
+            reason = await self._hold_session()
             if trio.current_time() - began > GOOD_SESSION_S:
-                pause_s = FIRST_RETRY_S
-            logger.warning(
-                "lost the venue: %s; tries again in %g s",
-                lost,
-                pause_s,
-                extra=log.fields(message_id=log.FEED_LOST),
-            )
-            await self._send_batch.send(lost)  # behind what the session still said
+                backoff.reset()
+            pause_s = backoff.pause()
+            self._lose(reason, pause_s)
             await trio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
 
-    async def _consume(self) -> None:
-        async for batch in self._batches:
-            if isinstance(batch, VenueLost):
-                self._lose(str(batch))
-            else:
-                self._take_batch(batch)
-            self._part.beat()
+    async def _hold_session(self) -> str:
+        """One session with the venue; gives why it ended."""
+        reason = "the feed ended"
+        try:
+            await self._stream_quotes(self._venue, self._wanted, self)
+        except* VenueLost as lost:
+            reason = str(leaf(lost))
+        return reason
 
-    def _lose(self, reason: str) -> None:
+    async def send(self, batch: Batch) -> None:
+        """Take what the venue says: derive, make bars, publish. For the provider's tasks."""
+        self._take_batch(batch)
+        await trio.lowlevel.checkpoint()
+
+    def _lose(self, reason: str, pause_s: float) -> None:
+        logger.warning(
+            "lost the venue: %s; tries again in %g s",
+            reason,
+            pause_s,
+            extra=log.fields(message_id=log.FEED_LOST),
+        )
         self._say(f"lost ({reason})")
         for data in (*self._followed.values(), *self._parted.values()):
             data.lost(reason)
@@ -176,7 +171,7 @@ class Feed:
 
     def _take_change(self, event: Subscribed | Dropped, wall_ns: int, boot_ns: int) -> None:
         if isinstance(event, Subscribed):
-            self._say("connected")
+            self._say_connected()
             data = self._followed.get(event.market.fqme)
             if data:
                 data.subscribed(event.market, boot_ns)
@@ -190,6 +185,8 @@ class Feed:
     def judge(self) -> None:
         """Look at how alive every market is, cover what was seen live, close bars that ended."""
         wall_ns, boot_ns = clock.wall_ns(), clock.boot_ns()
+        for fqme in self._parted.keys() - _names(self._wanted.seen):
+            del self._parted[fqme]
         for fqme, data in self._followed.items():
             if data.state.state == "live" and data.heard_ns > data.state.since_ns:
                 self._bars.cover(fqme, data.state.since_ns, data.heard_ns)
@@ -204,13 +201,18 @@ class Feed:
             self._fanout.publish_state(state)
             self._service.changed()
 
+    def _say_connected(self) -> None:
+        if self.session != "connected":
+            logger.info("the venue is there", extra=log.fields(message_id=log.FEED_BACK))
+            self._say("connected")
+
     def _say(self, session: str) -> None:
         self.session = session
         self._service.changed()
 
-    def _probe(self) -> None:
-        with suppress(trio.WouldBlock):  # full: there is work enough to beat by
-            self._send_batch.send_nowait(_PROBE)
+
+def _names(markets: Iterable[Market]) -> set[str]:
+    return {market.fqme for market in markets}
 
 
 def _log_change(before: MarketState, after: MarketState) -> None:

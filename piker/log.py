@@ -18,7 +18,7 @@ JOURNAL_SOCKET = "/run/systemd/journal/socket"
 MAX_MESSAGE = 48 * 1024
 """Bytes of one entry's text; more is cut, so that an entry always fits one datagram."""
 
-# Message ids: made by `systemd-id128 new`, for `journalctl MESSAGE_ID=…` and the catalog.
+# Message ids: made by `systemd-id128 new`, for `journalctl MESSAGE_ID=…`.
 FEED_LOST = "fd541015a7584d38b30c901d5d99dd1a"
 FEED_BACK = "9a0e76744e694e3c908738aaafd8d1a0"
 MARKET_STALE = "90182a92e8754aa6b09e7ddd893e57c0"

@@ -7,6 +7,7 @@ nothing.
 import os
 import socket
 import stat
+from contextlib import suppress
 
 import sdnotify
 
@@ -64,7 +65,8 @@ class Manager:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        # A manager that has died is no reason to: the next one asks again, or nobody does.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, suppress(OSError):
             sock.connect(address)
             socket.send_fds(sock, [text.encode()], list(fds))
 

@@ -179,7 +179,7 @@ async def _run(service: Service, open_daemon: OpenDaemon, interfaces: tuple[Inte
             daemon = await stack.enter_async_context(open_daemon(service))
         except Refused as no:
             daemon = CantWork(no.fault, interfaces)
-        return await _Process(service, daemon).run(listeners)
+        return await _Process(service, daemon, stays=bool(by_hand)).run(listeners)
     raise AssertionError("an exit stack swallows nothing here")
 
 
@@ -209,7 +209,9 @@ def _remove(files: list[str]) -> None:
 class _Process:
     """One run of a daemon: its server, its status, its watchdog, its end."""
 
-    def __init__(self, service: Service, daemon: Daemon) -> None:
+    def __init__(self, service: Service, daemon: Daemon, *, stays: bool) -> None:
+        self._stays = stays
+        """Run by hand: nobody would listen in its place, so it does not end when it is idle."""
         self.service = service
         self.daemon = daemon
         self.server = Server(service.unit, {**daemon.handlers, SERVICE: self})
@@ -304,7 +306,8 @@ class _Process:
 
     async def _until_the_end(self, signals: AsyncIterator[int]) -> int:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._until_idle, nursery.cancel_scope)
+            if not self._stays:
+                nursery.start_soon(self._until_idle, nursery.cancel_scope)
             async for number in signals:
                 logger.info("told to end by %s", signal.Signals(number).name)
                 nursery.cancel_scope.cancel()
@@ -334,3 +337,5 @@ class _Process:
             elif await self.server.rest():
                 waiting.cancel()
                 return
+            else:
+                self.server.engaged_until = trio.current_time()

@@ -67,7 +67,8 @@ class SharedBars:
     """The writer's side of one market's bars of one period.
 
     `stored(fd, generation)` is called with each new memfd, to have it kept over a crash. `left` is
-    a memfd that a writer before us left, to begin with; it stays the caller's. Raises NotBars.
+    a memfd that a writer before us left, to begin with; it stays the caller's. Raises NotBars, also
+    for one whose bars are later than `not_after_ns`: every tick of now would come too late for it.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class SharedBars:
         stored: Callable[[int, int], None],
         *,
         left: int | None = None,
+        not_after_ns: int | None = None,
         capacity: int | None = None,
     ) -> None:
         self.name = name
@@ -85,11 +87,14 @@ class SharedBars:
         self.generation = 0
         self._stored = stored
         if left is None:
-            self._open(None)
-        else:
-            memory, table = _map_foreign(left)
+            self._open(None, 0)
+            return
+        memory, table = _map_foreign(left)
+        try:
+            _check_newest(table, not_after_ns)
             self.generation = table.ints[GENERATION_AT]
-            self._open(table)
+            self._open(table, self.capacity)
+        finally:
             _unmap(memory, table)
 
     def take(self, time_ns: int, price: float, size: float | None, *, derived: bool) -> bool:
@@ -107,12 +112,13 @@ class SharedBars:
 
     def _next_generation(self) -> None:
         full, memory, table, writer = self.fd, self._memory, self.table, self.writer
-        self._open(table)
+        self._open(table, self.capacity // 2)
         self.writer.close(writer.closed_to_ns)
         _unmap(memory, table)
         os.close(full)
 
-    def _open(self, left: Table | None) -> None:
+    def _open(self, left: Table | None, most: int) -> None:
+        """A fresh memfd, with the newest rows of another, at most so many."""
         self.generation += 1
         self.fd = os.memfd_create(
             f"piker:{self.name}:{self.period_s}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
@@ -124,7 +130,7 @@ class SharedBars:
         self.table.format(self.capacity, self.period_s, self.generation)
         self.writer = BarWriter(self.table)
         if left is not None:
-            self.writer.go_on_from(left, self.capacity // 2)
+            self.writer.go_on_from(left, most)
         self._stored(self.fd, self.generation)
 
 
@@ -224,3 +230,11 @@ def _unmap(memory: mmap.mmap, table: Table) -> None:
     table.release()
     with suppress(BufferError):
         memory.close()
+
+
+def _check_newest(table: Table, not_after_ns: int | None) -> None:
+    rows = table.ints[LAST_AT]
+    if rows and not_after_ns is not None:
+        ahead_ns = table.bar(rows - 1).time_ns - not_after_ns
+        if ahead_ns > 0:
+            raise NotBars(f"its newest bar is {ahead_ns / 1e9:.0f} s ahead of the clock")

@@ -9,6 +9,7 @@ in a stream one more that listens for the goodbye.
 """
 
 import re
+import resource
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -45,6 +46,8 @@ LAST_CALL_S = 1.0
 """At the end, a connection that has asked nothing yet may still do so for this long."""
 DRAIN_S = 5.0
 """At the end, replies that nobody reads are given up after this."""
+CRASH_S = 0.5
+"""The same when the daemon dies of something else: it is to be back within a second."""
 ACCEPT_BATCH = 64
 """Connections accepted before other tasks get a turn."""
 TURN = 16
@@ -124,6 +127,8 @@ class Server:
         self.served = 0
         self.draining = False
         self._accepting = trio.CancelScope()
+        self._most = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._patience_s = DRAIN_S
         self._decided = trio.Event()
         self._over = trio.Event()
         self._one_ended = trio.Event()
@@ -158,6 +163,8 @@ class Server:
                     await self._accept_all(listeners, conversations)
                     await self._decided.wait()
             finally:
+                if not self.draining:
+                    self._patience_s = CRASH_S
                 self._finish_all()
 
     async def _shelter(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
@@ -187,6 +194,8 @@ class Server:
         listener.setblocking(False)
         while True:
             await trio.lowlevel.wait_readable(listener)
+            while len(self.conversations) >= self._most:
+                await self._one_ended.wait()
             try:
                 for _ in range(ACCEPT_BATCH):
                     accepted, _ = listener.accept()
@@ -240,7 +249,7 @@ class Server:
 
     async def _end_all(self) -> None:
         """Wait until all have ended; hang up on who does not take a reply."""
-        with trio.move_on_after(DRAIN_S):
+        with trio.move_on_after(self._patience_s):
             while self.conversations:
                 await self._one_ended.wait()
         for conversation in list(self.conversations):

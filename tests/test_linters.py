@@ -39,7 +39,7 @@ FLOORS = {
         "piker.varlink",
     ),
     "brokers": ("piker.brokers", "piker.brokers.*"),
-    "daemons": ("piker.barkeeper", "piker.datad", "piker.feed", "piker.samplerd"),
+    "daemons": ("piker.barkeeper", "piker.datad", "piker.feeds", "piker.samplerd"),
     "doors": (
         "piker.cli",
         "piker.cli.*",

@@ -13,7 +13,7 @@ The endpoints of the `datad` kind:
   the provider's suffix. Refused(NoSuchMarket | AmbiguousMarket), or VenueLost, leaves it.
 - `stream_quotes(venue, wanted, batches)` (async, needed): follows `wanted`, sends batches of
   FeedEvents, runs until cancelled. Every market is `Subscribed` before its first quote in a
-  session. VenueLost ends the session; datad opens the next, with back-off.
+  session. VenueLost, alone or in a group, ends the session; datad opens the next, with back-off.
 - `open_symbol_search(venue)` (async context manager) gives an async function
   `(pattern, limit) -> tuple[Match, ...]`, best first.
 """
@@ -70,15 +70,19 @@ class Wanted:
 
     def __init__(self) -> None:
         self.seen: frozenset[Market] = frozenset()
-        """What the feed was told when it last asked: it follows that, or is about to."""
+        """What the feed was told when it last looked: it follows that, or is about to."""
         self._markets: frozenset[Market] = frozenset()
         self._changed = trio.Event()
 
     @property
     def markets(self) -> frozenset[Market]:
-        """What is wanted now; for the feed to ask."""
-        self.seen = self._markets
+        """What is wanted now."""
         return self._markets
+
+    def look(self) -> frozenset[Market]:
+        """What is wanted now; for the feed, which then follows that."""
+        self.seen = self._markets
+        return self.seen
 
     def set(self, markets: frozenset[Market]) -> None:
         """Say what is wanted from now on."""
@@ -88,8 +92,16 @@ class Wanted:
             self._changed = trio.Event()
 
     async def changed(self) -> None:
-        """Wait until something else is wanted. For one task: read `markets` before the wait."""
-        await self._changed.wait()
+        """Wait until something else is wanted than when the feed last looked."""
+        while self._markets == self.seen:
+            await self._changed.wait()
+
+
+class Batches(Protocol):
+    """Where a feed puts what the venue says; one end of a memory channel will do."""
+
+    async def send(self, batch: Batch, /) -> None:
+        """Pass a batch on. It is taken at once, before this returns."""
 
 
 class OpenVenue(Protocol):
@@ -109,9 +121,7 @@ class GetMarket(Protocol):
 class StreamQuotes(Protocol):
     """The endpoint `stream_quotes`."""
 
-    async def __call__(
-        self, venue: Any, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
-    ) -> None:
+    async def __call__(self, venue: Any, wanted: Wanted, batches: Batches) -> None:
         """One session of the feed."""
 
 

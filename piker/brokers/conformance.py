@@ -19,11 +19,11 @@ from typing import Any, Literal
 import trio
 from msgspec import Struct
 
-from piker.brokers import Batch, DaemonKind, Find, Provider, Settings, Wanted, get_eps
+from piker.brokers import Batch, Batches, DaemonKind, Find, Provider, Settings, Wanted, get_eps
 from piker.brokers.promises import STREAM, Heard, declaration_is_sound, market_is_sound
 from piker.brokers.trials import (
     Broken,
-    GetMarket,
+    Resolve,
     falls_silent,
     finds,
     gives_market,
@@ -36,7 +36,7 @@ from piker.brokers.trials import (
 from piker.errors import Refused
 from piker.markets import Market
 
-Stream = Callable[[Wanted, trio.MemorySendChannel[Batch]], Awaitable[None]]
+Stream = Callable[[Wanted, Batches], Awaitable[None]]
 
 Outcome = Literal["ok", "unsupported", "broken"]
 
@@ -208,7 +208,7 @@ class _Suite:
             self.note("open_symbol_search", "opens and closes", "broken", _reason(error))
         return found
 
-    async def _check_markets(self, get: GetMarket, names: Sequence[str]) -> list[Market]:
+    async def _check_markets(self, get: Resolve, names: Sequence[str]) -> list[Market]:
         """Gives the markets that have these names."""
         markets: list[Market] = []
         attempt = partial(self.attempt, "get_mkt_info")

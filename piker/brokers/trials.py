@@ -15,14 +15,14 @@ from piker.quotes import Quote
 ENOUGH = 50
 """How many events are enough to judge a feed, if they tell of every market."""
 
-GetMarket = Callable[[str], Awaitable[Market]]
+Resolve = Callable[[str], Awaitable[Market]]
 
 
 class Broken(Exception):
     """A promise that was not kept; the text says how."""
 
 
-async def same_market(get: GetMarket, name: str, fqme: str) -> str:
+async def same_market(get: Resolve, name: str, fqme: str) -> str:
     """The name means this market."""
     found = (await get(name)).fqme
     if found != fqme:
@@ -30,7 +30,7 @@ async def same_market(get: GetMarket, name: str, fqme: str) -> str:
     return name
 
 
-async def unknown_is_refused(get: GetMarket, name: str) -> str:
+async def unknown_is_refused(get: Resolve, name: str) -> str:
     """The name means no market, and that is said by its name."""
     try:
         market = await get(name)
@@ -41,7 +41,7 @@ async def unknown_is_refused(get: GetMarket, name: str) -> str:
     raise Broken(f"expected NoSuchMarket for {name}, was {market.fqme}")
 
 
-async def gives_market(get: GetMarket, name: str, into: list[Market]) -> str:
+async def gives_market(get: Resolve, name: str, into: list[Market]) -> str:
     """The name means a market."""
     into.append(await get(name))
     return into[-1].fqme

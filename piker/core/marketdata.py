@@ -30,20 +30,24 @@ class MarketData:
         silence: Silence | None = None,
         *,
         runs_ahead: bool = False,
+        reason: str = "not asked for yet",
     ) -> None:
         self.market = market
         self.last: dict[Kind, Tick] = {}
+        self.mids: list[tuple[int, float]] = []
+        """Of the newest quote, where the market shows no trades: time ns, mid."""
         self.bad_ticks = 0
         self.linked = False
         self.heard_ns = 0
         self.state = MarketState(
-            market=market.fqme, state="disconnected", since_ns=wall_ns, reason="not asked for yet"
+            market=market.fqme, state="disconnected", since_ns=wall_ns, reason=reason
         )
-        self._silence = silence or Silence()
-        self._lost_because = "not asked for yet"
+        self.silence = silence or Silence()
+        self._lost_because = reason
         self._since_boot_ns = 0
+        self._fresh_from_ns = 0
         self._heard_ns = 0
-        self._runs_ahead = runs_ahead
+        self.runs_ahead = runs_ahead
         self._newest_ns = 0
         self._grid = grid_at(market, 0.0)
 
@@ -54,7 +58,12 @@ class MarketData:
         if not self.linked:
             self.linked = True
             self._since_boot_ns = boot_ns
-            self._heard_ns = 0
+            self._begin_anew(boot_ns)
+
+    def _begin_anew(self, boot_ns: int) -> None:
+        """What comes now has nothing to do with what came before: no silence, no mid joins them."""
+        self._heard_ns = 0
+        self._fresh_from_ns = boot_ns
 
     def lost(self, reason: str) -> None:
         """The venue no longer sends it."""
@@ -64,13 +73,15 @@ class MarketData:
     def take(self, quote: Quote, wall_ns: int, boot_ns: int) -> Quote:
         """What the quote says, with what is derived from it; counts as a sign of life."""
         if 0 < self._heard_ns < boot_ns:  # what comes together says nothing about silence
-            self._learn(boot_ns - self._heard_ns, hour_of_week(wall_ns))
+            self._learn(boot_ns - self._heard_ns, hour_of_week(self.now_ns(wall_ns)))
         self._heard_ns = boot_ns
         complete = self._complete(quote)
+        if not self.market.has_trades:
+            self._note_mids(complete)
         last = self.last
         for tick in complete.ticks:
             last[tick.kind] = tick
-        if self._runs_ahead and complete.ticks:
+        if self.runs_ahead and complete.ticks:
             self._newest_ns = max(self._newest_ns, complete.ticks[-1].time_ns)
         self.heard_ns = self.now_ns(wall_ns)
         return complete
@@ -81,12 +92,31 @@ class MarketData:
         So one outage teaches little, and a market that has become quiet is learnt step by step.
         """
         if silence_ns > FLOOR_NS:
-            silence_ns = min(silence_ns, self._silence.limit_ns(hour))
-        self._silence.add(silence_ns, hour)
+            silence_ns = min(silence_ns, self.silence.limit_ns(hour))
+        self.silence.add(silence_ns, hour)
 
     def now_ns(self, wall_ns: int) -> int:
         """What time it is in this market."""
         return max(wall_ns, self._newest_ns)
+
+    def _note_mids(self, quote: Quote) -> None:
+        """The mid after each whole change: before a side comes again, and at the quote's end."""
+        self.mids.clear()
+        changed: set[Kind] = set()
+        for tick in quote.ticks:
+            if tick.kind in changed:
+                self._note_mid()
+                changed.clear()
+            changed.add(tick.kind)
+            self.last[tick.kind] = tick
+        if changed:
+            self._note_mid()
+
+    def _note_mid(self) -> None:
+        price = self.price()
+        if price:
+            newest = max(self.last["bid"].time_ns, self.last["ask"].time_ns)
+            self.mids.append((newest, price[0]))
 
     def price(self) -> tuple[float, bool] | None:
         """The market's price: its last trade, or the mid where it shows none; whether derived."""
@@ -94,7 +124,9 @@ class MarketData:
             trade = self.last.get("trade")
             return (trade.price, False) if trade else None
         bid, ask = self.last.get("bid"), self.last.get("ask")
-        return ((bid.price + ask.price) / 2, True) if bid and ask else None
+        if bid is None or ask is None or min(bid.seen_ns, ask.seen_ns) < self._fresh_from_ns:
+            return None
+        return (bid.price + ask.price) / 2, True
 
     def judge(self, wall_ns: int, boot_ns: int) -> MarketState | None:
         """Its state, if that, or why there is no feed, has changed since it was last asked."""
@@ -111,13 +143,13 @@ class MarketData:
 
     def usual_silence_ns(self, wall_ns: int) -> int:
         """How long it is usually silent at this hour."""
-        return self._silence.limit_ns(hour_of_week(wall_ns))
+        return self.silence.limit_ns(hour_of_week(self.now_ns(wall_ns)))
 
     def _judge(self, now_ns: int, boot_ns: int) -> tuple[State, str]:
         if not self.linked:
             return "disconnected", self._lost_because
         if not is_open(self.market.sessions, now_ns):
-            self._heard_ns = 0
+            self._begin_anew(boot_ns)
             return "closed", why_closed(self.market.sessions, now_ns)
         silent_ns = boot_ns - max(self._heard_ns, self._since_boot_ns)
         opened_ns = now_ns - opening(self.market.sessions, now_ns)

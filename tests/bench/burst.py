@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from piker import brokers
-from piker.brokers import Batch, Subscribed, Wanted
+from piker.brokers import Batch, Batches, Subscribed, Wanted
 from piker.brokers.sim.wire import Walk, describe
 from piker.clock import boot_ns, wall_ns
 from piker.markets import Market
@@ -39,9 +39,7 @@ async def get_mkt_info(venue: Settings, name: str) -> Market:
     return describe(FQME)
 
 
-async def stream_quotes(
-    venue: Settings, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
-) -> None:
+async def stream_quotes(venue: Settings, wanted: Wanted, batches: Batches) -> None:
     """Wait at the gate, then send."""
     await batches.send([Subscribed(market=describe(FQME))])
     await trio.to_thread.run_sync(Path(venue.gate).read_bytes, abandon_on_cancel=True)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import trio
 from msgspec.structs import replace
 
-from piker.brokers import Batch, Provider, Subscribed, VenueLost, Wanted
+from piker.brokers import Batches, Provider, Subscribed, VenueLost, Wanted
 from piker.interfaces.data import Match
 from piker.markets import Market, Session
 from piker.quotes import Quote, Tick
@@ -64,9 +64,7 @@ async def open_symbol_search(venue: object) -> AsyncIterator[object]:
     yield find
 
 
-async def stream_quotes(
-    venue: object, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
-) -> None:
+async def stream_quotes(venue: object, wanted: Wanted, batches: Batches) -> None:
     ticks = (
         Tick(kind="bid", price=1.3, time_ns=2, seen_ns=3, derived=True),
         Tick(kind="bid", price=float("nan"), size=-1.0, time_ns=1, seen_ns=3),

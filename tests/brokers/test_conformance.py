@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from piker.brokers import Batch, Provider, Subscribed, Wanted, known, load
+from piker.brokers import Batches, Provider, Subscribed, Wanted, known, load
 from piker.brokers.conformance import Report, check_provider
 from piker.errors import Fault, Refused
 from piker.interfaces.service import BrokenProvider, UnknownProvider
@@ -129,9 +129,9 @@ async def test_a_quiet_market_is_not_broken(autojump_clock: MockClock) -> None:
     assert report.broken == ()
 
 
-async def mute(venue: object, wanted: Wanted, batches: trio.MemorySendChannel[Batch]) -> None:
+async def mute(venue: object, wanted: Wanted, batches: Batches) -> None:
     """Subscribes what is wanted, and says no more."""
-    await batches.send([Subscribed(market=market) for market in wanted.markets])
+    await batches.send([Subscribed(market=market) for market in wanted.look()])
     await trio.sleep_forever()
 
 

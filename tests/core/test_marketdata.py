@@ -382,3 +382,33 @@ def test_where_ticks_run_ahead_of_the_wall_clock_the_market_goes_by_them() -> No
     state = data.judge(WALL + 11 * S, 1)
     assert state
     assert (state.state, state.since_ns) == ("live", later.time_ns)
+
+
+def test_a_side_from_before_a_loss_makes_no_mid_with_one_from_after() -> None:
+    data = MarketData(structs.replace(TWO_SIDED, has_trades=False), WALL)
+    data.subscribed(data.market, BOOT)
+    sides = [
+        Tick(kind="bid", price=1.10, time_ns=WALL, seen_ns=BOOT + 1),
+        Tick(kind="ask", price=1.12, time_ns=WALL, seen_ns=BOOT + 1),
+    ]
+    data.take(Quote(market=data.market.fqme, ticks=tuple(sides)), WALL, BOOT + 1)
+    assert [mid for _, mid in data.mids] == [pytest.approx(1.11)]
+    data.lost("the cable was cut")
+    data.subscribed(data.market, BOOT + 8 * H)
+    later = Tick(kind="bid", price=2.0, time_ns=WALL + 8 * H, seen_ns=BOOT + 8 * H + 1)
+    data.take(Quote(market=data.market.fqme, ticks=(later,)), WALL + 8 * H, BOOT + 8 * H + 1)
+    assert data.mids == []
+
+
+def test_each_change_of_a_side_within_one_message_has_its_mid() -> None:
+    market = structs.replace(TWO_SIDED, has_trades=False, has_ask=False)
+    data = MarketData(market, WALL)
+    data.subscribed(market, BOOT)
+    bids = tuple(
+        Tick(kind="bid", price=price, time_ns=WALL + n, seen_ns=BOOT)
+        for n, price in enumerate((1.0, 5.0, 2.0))
+    )
+    data.take(Quote(market=market.fqme, ticks=bids), WALL, BOOT)
+    half = float(market.price_tick) / 2
+    expected = [(WALL, 1.0 + half), (WALL + 1, 5.0 + half), (WALL + 2, 2.0 + half)]
+    assert data.mids == expected

@@ -509,3 +509,18 @@ def test_a_thousand_markets_fit(room: None, clock: Clock) -> None:
     clock.wait(61)
     keeper.drop_unread()
     assert open_fds() == fds
+
+
+def test_a_stamp_far_ahead_of_the_clock_makes_no_bar(clock: Clock) -> None:
+    keeper = BarKeeper(Manager())
+    data = MarketData(MARKET, clock.wall_ns)
+    data.subscribed(MARKET, clock.boot_ns)
+    stamps = (clock.wall_ns + 3600 * NS, clock.wall_ns)
+    ticks = tuple(
+        Tick(kind="trade", price=1.0, size=1.0, time_ns=stamp, seen_ns=0) for stamp in stamps
+    )
+    with keeper.reading(NAME, 1) as series:
+        keeper.take(data, data.take(Quote(market=NAME, ticks=ticks), clock.wall_ns, clock.boot_ns))
+        assert keeper.early == 1
+        assert series.bars.table.bar(0).time_ns == clock.wall_ns
+    keeper.close_all()

@@ -536,10 +536,12 @@ async def test_a_market_that_is_kept_is_followed_without_a_watcher_and_has_bars(
     assert counters["bar_series"] == 2
 
 
-async def test_what_cannot_be_kept_is_left_out() -> None:
+async def test_what_cannot_be_kept_is_left_out_and_said() -> None:
     async with a_desk(keep=["dax.fake", "eurusd", "gbp"], limit=1) as desk:
         await wait_all_tasks_blocked()
-        assert desk.venue.followed == {EURUSD}
+        assert len(desk.venue.followed) == 1
+        states = sorted(each.state for each in desk.datad.report().components)
+        assert states == ["live", "refused", "refused"]
 
 
 async def test_a_market_is_kept_when_the_venue_can_be_asked() -> None:
@@ -608,3 +610,14 @@ async def test_who_hangs_up_while_the_venue_is_asked_leaves_nothing() -> None:
             nursery.cancel_scope.cancel()
         await wait_all_tasks_blocked()
         assert not desk.board.server.conversations
+
+
+async def test_a_market_that_is_kept_does_not_wait_for_one_that_cannot_be() -> None:
+    async with a_desk(keep=["nonsense.spot.fake", EURUSD.fqme]) as desk:
+        await trio.testing.wait_all_tasks_blocked()
+        report = desk.datad.report()
+        states = {each.name: each.state for each in report.components}
+        assert states == {"nonsense.spot.fake": "refused", EURUSD.fqme: "live"}
+        assert report.state == "degraded"
+        assert "can't keep nonsense.spot.fake" in report.status
+        assert desk.datad.reason_to_live() == f"the configuration keeps {EURUSD.fqme}"

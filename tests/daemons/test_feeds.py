@@ -7,10 +7,10 @@ import trio
 import trio.testing
 
 from piker.barkeeper import BarKeeper
-from piker.brokers import Batch, Provider, Subscribed, Wanted
+from piker.brokers import Batches, Provider, Subscribed, VenueLost, Wanted
 from piker.brokers.sim.wire import describe
 from piker.fanout import Fanout
-from piker.feed import Feed
+from piker.feeds import Feed
 from piker.notify import Manager
 from piker.service import Service
 
@@ -25,13 +25,11 @@ class Venue:
         self.subscriptions = 0
         self.done = trio.Event()
 
-    async def stream(
-        self, venue: object, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
-    ) -> None:
+    async def stream(self, venue: object, wanted: Wanted, batches: Batches) -> None:
         """The endpoint."""
         have: set[str] = set()
         while True:
-            markets = wanted.markets
+            markets = wanted.look()
             new = [market for market in markets if market.fqme not in have]
             have = {market.fqme for market in markets}
             self.subscriptions += len(new)
@@ -74,3 +72,42 @@ async def test_a_market_that_comes_back_later_is_subscribed_anew() -> None:
             await trio.testing.wait_all_tasks_blocked()
             assert feed.followed[MARKET.fqme].state.state == "live"
     assert venue.subscriptions == 2
+
+
+async def test_what_was_wanted_between_a_look_and_the_wait_is_not_missed() -> None:
+    wanted = Wanted()
+    assert wanted.look() == frozenset()
+    wanted.set(frozenset([MARKET]))
+    with trio.fail_after(1):
+        await wanted.changed()
+    assert wanted.look() == frozenset([MARKET])
+
+
+async def test_what_was_learnt_of_a_market_outlives_those_who_follow_it() -> None:
+    async with a_feed() as (feed, _):
+        with feed.following([MARKET]):
+            await trio.testing.wait_all_tasks_blocked()
+            silence = feed.followed[MARKET.fqme].silence
+        await trio.testing.wait_all_tasks_blocked()
+        with feed.following([MARKET]):
+            assert feed.followed[MARKET.fqme].silence is silence
+
+
+async def test_a_session_that_is_lost_in_a_nursery_is_lost_like_any_other() -> None:
+    async def stream(venue: object, wanted: Wanted, batches: Batches) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lose)
+            nursery.start_soon(trio.sleep_forever)
+
+    async def lose() -> None:
+        raise VenueLost("the cable was cut")
+
+    manager = Manager()
+    service = Service("datad", "sim", manager)
+    feed = Feed(service, PROVIDER, stream, None, BarKeeper(manager), Fanout())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feed.run)
+        with feed.following([MARKET]):
+            await trio.testing.wait_all_tasks_blocked()
+            assert feed.followed[MARKET.fqme].state.reason == "the cable was cut"
+        nursery.cancel_scope.cancel()

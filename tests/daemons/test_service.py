@@ -40,7 +40,7 @@ from piker.notify import Manager as OurManager
 from piker.service import Part, Report, Service
 from piker.sharedbars import BarReader
 from piker.transport import listen
-from piker.varlink import open_client
+from piker.varlink import Conversation, Server, open_client
 from tests.fakes.manager import Manager, a_daemon
 from tests.fakes.parrot import (
     PARROT,
@@ -410,6 +410,7 @@ class Flight:
         self.service.idle_exit_s = idle_exit_s
         self.bird = Bird(self.service)
         self.path = str(paths.socket_path("bird"))
+        manager.listeners["bird"] = [listen(self.path)]
         self.status: int | None = None
         self.ended = trio.Event()
 
@@ -712,3 +713,25 @@ def calls(path: str, seed: int) -> None:
             sock.sendall(call("example.Parrot.Say", text="hm"))
             assert sock.recv(1000) == b'{"parameters":{"text":"hm"}}\0'
         threading.Event().wait(pauses.uniform(0, 2.5 * IDLE_EXIT_S))
+
+
+@virtual
+async def test_a_question_whose_answer_nobody_reads_does_not_make_it_spin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rests: list[bool] = []
+    rest = Server.rest
+
+    async def counted(server: Server) -> bool:
+        rests.append(True)
+        return await rest(server)
+
+    monkeypatch.setattr(Server, "rest", counted)
+    monkeypatch.setattr(Conversation, "asked", True)  # as if what it asks were never read
+    async with (
+        a_flight(idle_exit_s=10) as flight,
+        open_client(flight.path, SERVICE, "bird") as client,
+    ):
+        await client.call(Health(), HealthReply)
+        await trio.sleep(100)
+    assert 1 <= len(rests) <= 10

@@ -731,3 +731,19 @@ def test_without_the_seals_every_attack_would_succeed() -> None:
     outcomes = attacked(fd)
     os.close(fd)
     assert set(outcomes.values()) == {"done"}, outcomes
+
+
+def test_a_restart_keeps_every_bar() -> None:
+    bars = SharedBars("a", 1, lambda fd, generation: None, capacity=100)
+    for second in range(90):
+        bars.take(second * NS, 1.0, 1.0, derived=False)
+    adopted = SharedBars("a", 1, lambda fd, generation: None, left=bars.fd, capacity=100)
+    with closing(bars), closing(adopted), closing(BarReader(os.dup(adopted.fd))) as reader:
+        assert len(reader.bars(100)) == 90
+
+
+def test_bars_that_are_ahead_of_the_clock_are_not_gone_on_with() -> None:
+    bars = SharedBars("a", 1, lambda fd, generation: None, capacity=100)
+    bars.take(1000 * NS, 1.0, 1.0, derived=False)
+    with closing(bars), pytest.raises(NotBars, match="100 s ahead of the clock"):
+        SharedBars("a", 1, lambda fd, generation: None, left=bars.fd, not_after_ns=900 * NS)

@@ -10,7 +10,17 @@ import trio
 from msgspec import structs
 
 from piker import clock
-from piker.brokers import Batch, FeedEvent, Find, Limits, Provider, Subscribed, VenueLost, Wanted
+from piker.brokers import (
+    Batch,
+    Batches,
+    FeedEvent,
+    Find,
+    Limits,
+    Provider,
+    Subscribed,
+    VenueLost,
+    Wanted,
+)
 from piker.datad import Datad
 from piker.errors import Refused
 from piker.interfaces.data import (
@@ -104,7 +114,7 @@ class Venue:
             raise Refused(AmbiguousMarket(market=name, candidates=names))
         raise Refused(NoSuchMarket(market=name, similar=(self.markets[0].fqme,)))
 
-    async def stream(self, wanted: Wanted, batches: trio.MemorySendChannel[Batch]) -> None:
+    async def stream(self, wanted: Wanted, batches: Batches) -> None:
         """One session."""
         self.sessions += 1
         self.session_times.append(trio.current_time())
@@ -117,14 +127,14 @@ class Venue:
             nursery.cancel_scope.cancel()
         raise end
 
-    async def _subscribe(self, wanted: Wanted, batches: trio.MemorySendChannel[Batch]) -> None:
+    async def _subscribe(self, wanted: Wanted, batches: Batches) -> None:
         while True:
-            markets = wanted.markets
-            await batches.send([Subscribed(market=each) for each in markets - self.followed])
-            self.followed = markets
+            markets = wanted.look()
+            new, self.followed = markets - self.followed, markets
+            await batches.send([Subscribed(market=each) for each in new])
             await wanted.changed()
 
-    async def _play(self, batches: trio.MemorySendChannel[Batch]) -> Exception:
+    async def _play(self, batches: Batches) -> Exception:
         async for said in self._scripted:
             if isinstance(said, Exception):
                 return said
@@ -137,9 +147,7 @@ async def get_mkt_info(venue: Venue, name: str) -> Market:
     return await venue.get_market(name)
 
 
-async def stream_quotes(
-    venue: Venue, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
-) -> None:
+async def stream_quotes(venue: Venue, wanted: Wanted, batches: Batches) -> None:
     """Endpoint."""
     await venue.stream(wanted, batches)
 
@@ -230,8 +238,7 @@ async def a_desk(
                     yield Desk(datad, service, venue, board)
                 nursery.cancel_scope.cancel()
     finally:
-        for series in datad._bars._all():
-            series.bars.close()
+        datad.close()
 
 
 async def until(

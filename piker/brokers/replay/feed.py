@@ -12,7 +12,7 @@ from math import isfinite
 
 import trio
 
-from piker.brokers import Batch, Dropped, Subscribed, VenueLost, Wanted
+from piker.brokers import Batches, Dropped, Subscribed, VenueLost, Wanted
 from piker.brokers.replay import Settings
 from piker.brokers.replay.library import Library
 from piker.brokers.replay.timeline import Timeline, parse_start
@@ -110,28 +110,22 @@ async def get_mkt_info(venue: Venue, name: str) -> Market:
     return timeline.market(venue.clock.now_ns())
 
 
-async def stream_quotes(
-    venue: Venue, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
-) -> None:
-    """Plays what is wanted, until cancelled. Raises VenueLost if the wall clock was set."""
+async def stream_quotes(venue: Venue, wanted: Wanted, batches: Batches) -> None:
+    """Plays what is wanted. Raises VenueLost, in a group, if the wall clock was set."""
     venue.clock.begin_session()
-    try:
-        async with trio.open_nursery() as players:
-            await _follow(venue, wanted, batches, players)
-    except* VenueLost as lost:
-        reason = lost.exceptions[0]
-    raise VenueLost(str(reason)) from reason
+    async with trio.open_nursery() as players:
+        await _follow(venue, wanted, batches, players)
 
 
 async def _follow(
     venue: Venue,
     wanted: Wanted,
-    batches: trio.MemorySendChannel[Batch],
+    batches: Batches,
     players: trio.Nursery,
 ) -> None:
     playing: dict[str, trio.CancelScope] = {}
     while True:
-        fqmes = {market.fqme for market in wanted.markets}
+        fqmes = {market.fqme for market in wanted.look()}
         for fqme in playing.keys() - fqmes:
             playing.pop(fqme).cancel()
         for fqme in fqmes - playing.keys():
@@ -140,9 +134,7 @@ async def _follow(
         await wanted.changed()
 
 
-async def _play(
-    venue: Venue, fqme: str, batches: trio.MemorySendChannel[Batch], scope: trio.CancelScope
-) -> None:
+async def _play(venue: Venue, fqme: str, batches: Batches, scope: trio.CancelScope) -> None:
     with scope:
         try:
             timeline = await venue.timeline(fqme)
@@ -153,9 +145,7 @@ async def _play(
             await _play_passes(venue.clock, timeline, batches)
 
 
-async def _play_passes(
-    clock: Clock, timeline: Timeline, batches: trio.MemorySendChannel[Batch]
-) -> None:
+async def _play_passes(clock: Clock, timeline: Timeline, batches: Batches) -> None:
     if (now_ns := clock.now_ns()) is not None:
         timeline.seek(now_ns)
     begins_ns: int | None = 0
@@ -166,9 +156,7 @@ async def _play_passes(
         begins_ns = timeline.next_pass()
 
 
-async def _play_pass(
-    clock: Clock, timeline: Timeline, batches: trio.MemorySendChannel[Batch]
-) -> None:
+async def _play_pass(clock: Clock, timeline: Timeline, batches: Batches) -> None:
     while (due_ns := timeline.due_ns()) is not None:
         await clock.reach(due_ns)
         await batches.send(timeline.take(clock.now_ns(), BATCH, boot_ns()))

@@ -6,7 +6,7 @@ from math import inf, isfinite
 
 import trio
 
-from piker.brokers import Batch, Dropped, FeedEvent, Subscribed, Wanted
+from piker.brokers import Batches, Dropped, FeedEvent, Subscribed, Wanted
 from piker.brokers.sim import MOST_MARKETS, Settings
 from piker.brokers.sim.wire import Walk, describe, name, quotes
 from piker.clock import boot_ns, wall_ns
@@ -50,9 +50,7 @@ async def get_mkt_info(venue: Venue, name: str) -> Market:
     return describe(resolve(name, venue.numbers, "sim"))
 
 
-async def stream_quotes(
-    venue: Venue, wanted: Wanted, batches: trio.MemorySendChannel[Batch]
-) -> None:
+async def stream_quotes(venue: Venue, wanted: Wanted, batches: Batches) -> None:
     """Makes quotes of what is wanted, spread evenly over time, until cancelled.
 
     A quote that is due is never skipped: after a stall, or where the rate is more than the machine
@@ -60,7 +58,7 @@ async def stream_quotes(
     """
     told: set[str] = set()
     while True:
-        markets = wanted.markets
+        markets = wanted.look()
         fqmes = sorted(market.fqme for market in markets)
         told &= set(fqmes)
         for batch in _announced(venue, [fqme for fqme in fqmes if fqme not in told]):
@@ -85,7 +83,7 @@ async def _walk(
     walks: list[Walk],
     wanted: Wanted,
     markets: frozenset[Market],
-    batches: trio.MemorySendChannel[Batch],
+    batches: Batches,
 ) -> None:
     """Until something else is wanted: markets take turns, each turn at its own time."""
     start = trio.current_time()
