@@ -599,4 +599,4 @@ def _decoder(reply: type[Reply]) -> Callable[[bytes], Any]:
 
 
 def _journal(unit: str) -> str:
-    return f"journalctl --user -u {unit}"
+    return f"its log: journalctl --user -u {unit}"
