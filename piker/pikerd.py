@@ -36,6 +36,7 @@ from piker.interfaces.supervisor import (
     UnitsReply,
 )
 from piker.paths import fitting, socket_path, units_directory
+from piker.supervision.socket import remove_left
 from piker.supervision.states import OnLog
 from piker.supervision.supervisor import Supervisor, open_supervisor
 from piker.transport import listen
@@ -99,6 +100,7 @@ async def supervise(
     problem: Refused | OSError | None = None
     _raise_descriptor_limit()
     with _alone() as directory:
+        remove_left(socket_path("datad", "any").parent)
         async with open_supervisor(directory, on_log) as supervisor:
             try:
                 await _bring_up(supervisor, providers)
@@ -181,28 +183,45 @@ def tree(units: Iterable[Unit]) -> str:
 
 def _branch(unit: Unit) -> str:
     indent = "  " if unit.unit.endswith(".service") else ""
-    state = f"{unit.active} ({unit.sub})"
+    return f"{indent}{unit.unit:<{28 - len(indent)}} {_state(unit)}"
+
+
+def _state(unit: Unit) -> str:
     pid = f" pid {unit.pid}" if unit.pid else ""
-    return f"{indent}{unit.unit:<{28 - len(indent)}} {state}{pid} {unit.status}".rstrip()
+    return f"{unit.active} ({unit.sub}){pid} {unit.status}".rstrip()
+
+
+def news(before: Iterable[Unit], now: Iterable[Unit]) -> list[str]:
+    """A line for each unit whose state or process is not what it was."""
+    known = {_run_of(unit) for unit in before}
+    return [f"{unit.unit}: {_state(unit)}" for unit in now if _run_of(unit) not in known]
+
+
+def _run_of(unit: Unit) -> tuple[str, str, str, int | None]:
+    return unit.unit, unit.active, unit.sub, unit.pid
 
 
 async def _show(supervisor: Supervisor) -> None:
-    """Print the tree at the start, and when a process has come or gone."""
-    shown: list[tuple[str, str, int | None]] | None = None
+    """Print the tree, then a line for each change of a unit's state or process."""
+    number, shown = supervisor.changes.number, supervisor.units()
+    sys.stdout.write(f"{tree(shown)}\n")
     while True:
-        number = supervisor.changes.number
-        units = supervisor.units()
-        runs = [(unit.unit, unit.sub, unit.pid) for unit in units]
-        if runs != shown:
-            sys.stdout.write(f"{tree(units)}\n\n")
-            sys.stdout.flush()
-            shown = runs
+        sys.stdout.flush()
         await supervisor.changes.after(number)
+        number, units = supervisor.changes.number, supervisor.units()
+        sys.stdout.writelines(f"{line}\n" for line in news(shown, units))
+        shown = units
+
+
+def _ending() -> list[signal.Signals]:
+    """Signals that end pikerd: a terminal's hanging up, too, unless nohup(1) had it ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,))]
 
 
 async def run(providers: Sequence[str]) -> None:
-    """Supervise in the foreground until SIGINT or SIGTERM. Raises CantSupervise in a group."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    """Supervise in the foreground until told to end. Raises CantSupervise in a group."""
+    with trio.open_signal_receiver(*_ending()) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_at, signals, nursery.cancel_scope)
             supervisor: Supervisor = await nursery.start(supervise, providers)

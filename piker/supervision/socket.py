@@ -1,5 +1,6 @@
 """A socket that lives: it listens, and has its service started by the first connection."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -124,3 +125,17 @@ def _listen(unit: SocketUnit) -> socket.socket:
     os.chmod(path, unit.socket_mode)
     listener.listen(unit.backlog)
     return listener
+
+
+def remove_left(directory: Path) -> None:
+    """Remove sockets that nobody listens at: a killed pikerd leaves them, and clients that ask
+    every provider would ask there. Of one that somebody listens at, the probe is a connection."""
+    for path in directory.glob("*.sock"):
+        if path.is_socket() and _refuses(path):
+            path.unlink(missing_ok=True)
+
+
+def _refuses(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(fitting(path)) == errno.ECONNREFUSED

@@ -217,6 +217,8 @@ async def _hold(
     task_status: trio.TaskStatus[tuple[Supervisor, trio.Event]],
 ) -> None:
     """The tasks of units see no cancellation from outside: they are stopped, in order."""
+    # cancelled already, started() is not heard, and nobody would ever set `finished`
+    await trio.lowlevel.checkpoint_if_cancelled()
     finished = trio.Event()
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:

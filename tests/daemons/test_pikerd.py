@@ -9,13 +9,14 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from msgspec import structs
 
 from piker.errors import Refused
 from piker.interfaces.supervisor import (
@@ -29,7 +30,7 @@ from piker.interfaces.supervisor import (
     Units,
     UnitsReply,
 )
-from piker.pikerd import CantSupervise, supervise, tree
+from piker.pikerd import CantSupervise, news, supervise, tree
 from piker.supervision.supervisor import Supervisor, open_supervisor
 from piker.varlink import open_client
 
@@ -587,6 +588,14 @@ async def test_nothing_is_left_open_however_often_a_service_comes_and_goes(suite
     assert open_descriptors() == before
 
 
+async def test_a_supervisor_that_is_cancelled_before_it_starts_ends(root: Path) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with open_supervisor(root, lambda unit, line: None):
+            pass
+    assert scope.cancelled_caught
+
+
 def test_a_tree_shows_each_service_below_its_socket() -> None:
     units = [
         Unit(unit="a@x.service", description="", active="active", sub="running", pid=7, status="s"),
@@ -597,6 +606,18 @@ def test_a_tree_shows_each_service_below_its_socket() -> None:
         "a@x.socket                   active (listening)",
         "  a@x.service                active (running) pid 7 s",
     ]
+
+
+def test_a_unit_is_told_of_again_only_when_its_state_or_process_is_another() -> None:
+    before = Unit(unit="a", description="", active="active", sub="running", pid=7, status="s")
+    other = structs.replace(before, unit="b")
+    told = structs.replace(before, status="t", memory_bytes=9)
+    again = structs.replace(before, pid=8)
+    gone = structs.replace(before, active="inactive", sub="dead", pid=None, status="")
+    assert news([before, other], [told, other]) == []
+    assert news([before, other], [again, other]) == ["a: active (running) pid 8 s"]
+    assert news([before, other], [gone, other]) == ["a: inactive (dead)"]
+    assert news([before], [before, other]) == ["b: active (running) pid 7 s"]
 
 
 @pytest.fixture
@@ -610,10 +631,10 @@ def daemons(root: Path) -> Suite:
     return suite
 
 
-async def pikerd(*providers: str) -> trio.Process:
-    """The command, running."""
+async def pikerd(*providers: str, env: Sequence[str] = ()) -> trio.Process:
+    """The command, running; `env` are options of env(1), for signals."""
     return await trio.lowlevel.open_process(
-        [sys.executable, "-m", "piker.pikerd", *providers],
+        ["env", *env, sys.executable, "-m", "piker.pikerd", *providers],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -720,6 +741,40 @@ async def test_an_interrupted_pikerd_ends_well_and_can_be_started_again(daemons:
         assert await daemons.ask("pid")
         process.send_signal(signal.SIGINT)
         assert await finished(process) == (0, "")
+
+
+async def test_a_terminal_that_hangs_up_ends_pikerd_well(daemons: Suite) -> None:
+    process = await pikerd("x", env=["--default-signal=HUP"])
+    await first_line(process)
+    process.send_signal(signal.SIGHUP)
+    assert await finished(process) == (0, "")
+    assert list(daemons.runtime.rglob("*.sock")) == []
+
+
+async def test_a_pikerd_under_nohup_outlives_its_terminal(daemons: Suite) -> None:
+    process = await pikerd("x", env=["--ignore-signal=HUP"])
+    await first_line(process)
+    process.send_signal(signal.SIGHUP)
+    assert await daemons.ask("pid")
+    process.terminate()
+    assert await finished(process) == (0, "")
+
+
+async def test_pikerd_removes_sockets_at_which_nobody_listens(daemons: Suite) -> None:
+    directory = daemons.runtime / "piker" / "datad"
+    directory.mkdir(parents=True)
+    left, live, other = (directory / f"{name}.sock" for name in ("left", "live", "other"))
+    other.write_text("no socket")
+    with socket.socket(socket.AF_UNIX) as dead, socket.socket(socket.AF_UNIX) as listener:
+        dead.bind(str(left))
+        listener.bind(str(live))
+        listener.listen()
+        dead.close()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervise, ["x"])
+            await trio.testing.wait_all_tasks_blocked()
+            assert [each.exists() for each in (left, live, other)] == [False, True, True]
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not here")

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.system
 
 MARKET = "eurusd.spot.replay"
 SOCKETS = "/run/user/1000/piker"
+SERVICES = ["datad@replay.service", "samplerd.service"]
 SEARCH = {"pattern": "eurusd"}
 # more bars than a test waits for
 MANY = 1000
@@ -38,6 +39,9 @@ for i in range(count):
     time.sleep(idle_exit_s * (0.8 + 0.4 * i / count))
 print("answered", count)
 """
+
+CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1]); print('yes')"
+CONNECTING = ["python3", "-c", CONNECT]
 
 
 def configure(machine: Machine, text: str) -> None:
@@ -201,18 +205,39 @@ def test_stopping_the_target_leaves_nothing(machine: Machine) -> None:
     assert machine.run(["find", SOCKETS, "-type", "s"]).stdout == ""
 
 
+def test_a_datad_ends_before_its_clock_when_all_are_stopped(machine: Machine) -> None:
+    machine.systemctl_user("start", "samplerd", "datad@replay")
+    machine.systemctl_user("stop", "piker.target")
+    assert moment(machine, "datad@replay", "Stopped") <= moment(machine, "samplerd", "Stopping")
+
+
+def moment(machine: Machine, unit: str, verb: str) -> int:
+    """When systemd said so of a unit, µs."""
+    said = [each for each in machine.journal_user(unit) if str(each["MESSAGE"]).startswith(verb)]
+    return int(str(said[0]["__MONOTONIC_TIMESTAMP"]))
+
+
 def daemons(machine: Machine) -> list[str]:
     """Command lines of piker's processes."""
     return [line for line in machine.processes() if "/usr/lib/piker" in line]
 
 
+def start_and_enter(machine: Machine, unit: str) -> list[str]:
+    """Start a service; gives what runs a command among the files that it sees."""
+    machine.systemctl_user("start", unit)
+    return ["nsenter", "--mount", f"--target={machine.show(unit, 'MainPID')}"]
+
+
 def test_a_datad_sees_no_home_no_bus_and_no_network(machine: Machine) -> None:
-    machine.systemctl_user("start", "datad@replay")
+    inside = start_and_enter(machine, "datad@replay")
     pid = machine.show("datad@replay", "MainPID")
-    inside = ["nsenter", "--mount", f"--target={pid}"]
     assert files(machine, inside, f"/home/{USER}") == [".config"]
     assert files(machine, inside, f"/home/{USER}/.config") == ["piker"]
+    assert files(machine, inside, "/run") == ["systemd", "user"]
+    assert files(machine, inside, "/run/systemd") == ["journal"]
+    assert files(machine, inside, "/run/systemd/journal") == ["socket"]
     assert files(machine, inside, "/run/user/1000") == ["piker", "systemd"]
+    assert files(machine, inside, "/var") == ["tmp"]
     assert files(machine, inside, "/run/user/1000/systemd") == ["notify"]
     assert files(machine, inside, SOCKETS) == ["samplerd"]
     assert network(machine, pid) != network(machine, "1")
@@ -226,6 +251,64 @@ def network(machine: Machine, pid: str) -> str:
 def files(machine: Machine, inside: list[str], directory: str) -> list[str]:
     """What a process sees in a directory."""
     return machine.run([*inside, "ls", "-A", directory]).stdout.split()
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_a_home_that_is_elsewhere_is_hidden_too(machine: Machine, unit: str) -> None:
+    home = f"/srv/home/{USER}"
+    move_home(machine, home)
+    machine.push(f"{home}/.config/piker-credentials/ib", "secret")
+    inside = start_and_enter(machine, unit)
+    assert files(machine, inside, home) == [".config"]
+    assert files(machine, inside, f"{home}/.config") == ["piker"]
+
+
+def move_home(machine: Machine, home: str) -> None:
+    """Give the user another home, with what is in the old one."""
+    machine.run(["systemctl", "stop", "user@1000"])
+    machine.run(["mkdir", "-p", home.rpartition("/")[0]])
+    machine.run(["usermod", "--home", home, "--move-home", USER])
+    machine.run(["systemctl", "start", "user@1000"])
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_secrets_outside_the_home_are_hidden_too(machine: Machine, unit: str) -> None:
+    machine.run(["install", "-d", "-o", USER, "/srv/config", "/etc/systemd/system/user@.service.d"])
+    drop_in = "[Service]\nEnvironment=XDG_CONFIG_HOME=/srv/config\n"
+    machine.run(["tee", "/etc/systemd/system/user@.service.d/config.conf"], text=drop_in)
+    machine.push("/srv/config/piker-credentials/ib", "secret")
+    machine.run(["systemctl", "daemon-reload"])
+    machine.run(["systemctl", "restart", "user@1000"])
+    inside = start_and_enter(machine, unit)
+    assert files(machine, inside, "/srv/config") == ["piker", "piker-credentials"]
+    assert files(machine, inside, "/srv/config/piker-credentials") == []
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_a_socket_in_run_that_is_open_to_all_can_not_be_reached(
+    machine: Machine, unit: str
+) -> None:
+    listen = "--socket-property=ListenStream=/run/open.sock"
+    machine.run(["systemd-run", "--unit=open", listen, "cat"])
+    inside = start_and_enter(machine, unit)
+    assert machine.run([*CONNECTING, "/run/open.sock"], user=USER, check=False).stdout == "yes\n"
+    refused = machine.run([*inside, *CONNECTING, "/run/open.sock"], check=False)
+    assert "FileNotFoundError" in refused.stderr
+
+
+def test_a_datad_reaches_the_clock_from_its_sandbox(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay.socket")
+    with dialogue(machine) as talk:
+        talk.say("piker.Data.Watch", {"markets": [MARKET]}, more=True)
+        wait_until(lambda: is_active(machine, "samplerd"), "the clock, started by datad")
+        with Dialogue(*machine.connect(f"{SOCKETS}/samplerd/samplerd.sock")) as clock:
+            wait_until(lambda: listeners(clock) == 1, "datad listening to the clock")
+
+
+def listeners(clock: Dialogue) -> int:
+    """How many follow samplerd's clock."""
+    counters = clock.ask("piker.Service.Health", {})["parameters"]["counters"]
+    return next(int(each["value"]) for each in counters if each["name"] == "listeners")
 
 
 def test_piker_status_asks_systemd(machine: Machine) -> None:
@@ -258,7 +341,7 @@ def test_systemd_has_nothing_to_say_about_the_installed_units(machine: Machine) 
     assert machine.run(verify, user=USER).stderr == ""
 
 
-@pytest.mark.parametrize("unit", ["datad@replay.service", "samplerd.service"])
+@pytest.mark.parametrize("unit", SERVICES)
 def test_systemd_finds_a_service_little_exposed(machine: Machine, unit: str) -> None:
     """1.4 of 10: what is left can't be taken away in a user manager, or has no effect there."""
     machine.systemctl_user("start", unit)
