@@ -170,6 +170,7 @@ class Server:
     async def _shelter(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """Where conversations live: out of reach of whoever cancels the server, so that a command
         runs to its end. They end by themselves once `finish` was called."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # nobody would end it: not begun at all
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 task_status.started(nursery)

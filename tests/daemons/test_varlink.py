@@ -27,7 +27,7 @@ from piker.interfaces.introspection import (
     InterfaceNotFound,
 )
 from piker.transport import Connection, listen
-from piker.varlink import Client, UnknownFault, open_client
+from piker.varlink import Client, Server, UnknownFault, open_client
 from tests.fakes.parrot import (
     PARROT,
     Brood,
@@ -599,3 +599,10 @@ async def test_an_interface_that_is_not_there_has_no_description() -> None:
         with pytest.raises(Refused) as refused:
             await cage.introspects().call(call, InterfaceDescription)
     assert refused.value.fault == InterfaceNotFound(interface="example.Owl")
+
+
+async def test_a_server_that_is_cancelled_before_it_has_begun_ends(home: Path) -> None:
+    with listen(str(home / "s")) as listener, trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Server("parrot", {}).serve, [listener])
+            nursery.cancel_scope.cancel()
