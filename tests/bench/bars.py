@@ -20,29 +20,34 @@ from tests.bench.result import Result, compare
 
 TICKS = 200_000
 BEGIN_NS = 1_700_000_000_000_000_000
-STEP_NS = 5_000
-"""The rate that is to be borne: 200,000 a second, whatever the number of markets."""
+CASES = {
+    "1 market, 1 s and 60 s": (1, 5_000),
+    "1,000 markets, 200 ticks/s each": (1_000, 5_000),
+    "1,000 markets, a row a tick": (1_000, 1_000_000),
+}
+"""Markets, and ns between ticks: 200,000 a second, or so few that each begins a bar."""
 DESCRIPTORS = 8192
 
 
 def run() -> Iterator[Result]:
-    """One row a number of markets."""
+    """One row a case."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
-    for markets in (1, 1_000):
-        quotes = _quotes(markets)
+    for case, (markets, step_ns) in CASES.items():
+        quotes = _quotes(markets, step_ns)
+        rows = TICKS * step_ns // 1_000_000_000 + 2
         yield compare(
             "bars",
-            f"{markets} market{'s' if markets > 1 else ''}, 1 s and 60 s",
+            case,
             "ticks/s",
             partial(_keep, markets, quotes),
             "fields of a numpy record",
-            partial(_by_records, markets, quotes),
+            partial(_by_records, markets, quotes, rows),
             more_is_better=True,
         )
 
 
-def _quotes(markets: int) -> list[Quote]:
+def _quotes(markets: int, step_ns: int) -> list[Quote]:
     return [
         Quote(
             market=name(number % markets),
@@ -51,7 +56,7 @@ def _quotes(markets: int) -> list[Quote]:
                     kind="trade",
                     price=100 + number % 7 / 4,
                     size=1.0,
-                    time_ns=BEGIN_NS + number * STEP_NS,
+                    time_ns=BEGIN_NS + number * step_ns,
                     seen_ns=number,
                 ),
             ),
@@ -76,9 +81,8 @@ def _keep(markets: int, quotes: list[Quote]) -> float:
         return TICKS / (time.perf_counter() - began)
 
 
-def _by_records(markets: int, quotes: list[Quote]) -> float:
+def _by_records(markets: int, quotes: list[Quote], rows: int) -> float:
     """The same bars, through the fields of a structured array's rows."""
-    rows = TICKS * STEP_NS // 1_000_000_000 + 2
     tables = {
         name(number): {
             period_s: [np.zeros(rows, dtype=np.dtype(ROW)), -1] for period_s in PERIODS_S
