@@ -23,6 +23,7 @@ FLOORS = {
         "piker.clock",
         "piker.errors",
         "piker.markets",
+        "piker.orders",
         "piker.paths",
         "piker.quotes",
     ),
