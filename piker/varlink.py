@@ -52,6 +52,9 @@ ACCEPT_BATCH = 64
 """Connections accepted before other tasks get a turn."""
 TURN = 16
 """Calls that came at once are answered so many at a time; then others have their turn."""
+DESCRIPTORS_SHARE = 2
+"""Conversations get one in so many of the descriptors there may be; the rest is for the daemon's
+own work. Beyond that, connections wait in the backlog."""
 EMFILE_PAUSE_S = 0.1
 """Pause before accepting again when descriptors have run out; the backlog holds the rest."""
 
@@ -127,7 +130,7 @@ class Server:
         self.served = 0
         self.draining = False
         self._accepting = trio.CancelScope()
-        self._most = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._most = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // DESCRIPTORS_SHARE)
         self._patience_s = DRAIN_S
         self._decided = trio.Event()
         self._over = trio.Event()

@@ -20,7 +20,6 @@ The endpoints of the `datad` kind:
 
 import importlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -104,20 +103,6 @@ class Batches(Protocol):
         """Pass a batch on. It is taken at once, before this returns."""
 
 
-class OpenVenue(Protocol):
-    """The endpoint `open_venue`."""
-
-    def __call__(self, settings: Any) -> AbstractAsyncContextManager[Any]:
-        """What the other endpoints share."""
-
-
-class GetMarket(Protocol):
-    """The endpoint `get_mkt_info`."""
-
-    async def __call__(self, venue: Any, name: str) -> Market:
-        """A market by any name."""
-
-
 class StreamQuotes(Protocol):
     """The endpoint `stream_quotes`."""
 
@@ -126,13 +111,6 @@ class StreamQuotes(Protocol):
 
 
 Find = Callable[[str, int], Awaitable[tuple[Match, ...]]]
-
-
-class OpenSearch(Protocol):
-    """The endpoint `open_symbol_search`."""
-
-    def __call__(self, venue: Any) -> AbstractAsyncContextManager[Find]:
-        """What finds markets."""
 
 
 @dataclass(frozen=True)
