@@ -63,6 +63,7 @@ class Execution(Struct, frozen=True, kw_only=True):
     revision: Annotated[int, Meta(description="0, then counts up with each correction")] = 0
     oid: Annotated[str, Meta(description="order reference; empty: not an order of ours")]
     venue_id: Annotated[str, Meta(description="the venue's id of the order")]
+    account: Annotated[str, Meta(description="paper.PROVIDER or PROVIDER.LABEL")]
     market: Annotated[str, Meta(description="fqme")]
     side: Annotated[Side, Meta(description="buy or sell")]
     size: Annotated[Decimal, Meta(description="contracts or units; 0: the fill was taken back")]
@@ -148,7 +149,8 @@ class Resolved(Struct, frozen=True, kw_only=True, tag=True):
     note: Annotated[str, Meta(description="how its owner knows")]
 
 
-# The venue's side of a life, as a broker daemon tells it.
+# The venue's side of a life, as a broker daemon tells it. The last two are what reconciliation
+# makes of the venue's lists.
 
 
 class Acked(Struct, frozen=True, kw_only=True, tag=True):
@@ -238,18 +240,10 @@ OurEvent = (
     | Expired
     | Resolved
 )
-VenueEvent = (
-    Acked
-    | Refused
-    | Filled
-    | Cancelled
-    | VenueExpired
-    | AmendAcked
-    | AmendRefused
-    | CancelRefused
-    | Listed
-    | Absent
+BrokerEvent = (
+    Acked | Refused | Filled | Cancelled | VenueExpired | AmendAcked | AmendRefused | CancelRefused
 )
+VenueEvent = BrokerEvent | Listed | Absent
 OrderEvent = OurEvent | VenueEvent
 
 

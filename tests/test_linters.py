@@ -20,6 +20,7 @@ NOT_OURS = {".git", ".venv", "build", "dist", "__pycache__"}
 FLOORS = {
     "words": (
         "piker",
+        "piker.accounts",
         "piker.clock",
         "piker.errors",
         "piker.markets",

@@ -19,13 +19,12 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
-from typing import Annotated, Literal, Self
+from typing import Self
 
-from msgspec import Meta, Struct, structs
+from msgspec import structs
 
+from piker.accounts import Entry, Fees, Position
 from piker.orders import Execution
-
-AdjustmentKind = Literal["opening", "foreign_fill", "corporate", "unexplained"]
 
 ZERO = Decimal(0)
 FINEST = Decimal("1E-30")
@@ -41,64 +40,12 @@ SPAN = 256
 """Entries between two kept sums, so that a late entry costs what came after it, not all."""
 
 
-class Adjustment(Struct, frozen=True, kw_only=True):
-    """What an account's holding was changed by that is no execution of ours."""
-
-    adjustment_id: Annotated[str, Meta(description="unique among the account's adjustments")]
-    market: Annotated[str, Meta(description="fqme")]
-    kind: Annotated[
-        AdjustmentKind,
-        Meta(
-            description="opening: held at the first connection; foreign_fill: traded elsewhere; "
-            "corporate: split, conversion; unexplained: the venue says so"
-        ),
-    ]
-    size: Annotated[Decimal, Meta(description="contracts or units; negative: less, or short")]
-    price: Annotated[
-        Decimal | None, Meta(description="in the market's currency; null: nobody knows, or none")
-    ] = None
-    source: Annotated[str, Meta(description="where it came from, for people")] = ""
-    time_ns: Annotated[int, Meta(description="since when it counts, UTC ns")]
-
-
-Entry = Execution | Adjustment
-
-
-class Position(Struct, frozen=True, kw_only=True):
-    """What an account holds in a market, and what that earned. Money is in `currency`."""
-
-    account: Annotated[str, Meta(description="paper.PROVIDER or PROVIDER.LABEL")]
-    market: Annotated[str, Meta(description="fqme")]
-    currency: Annotated[str, Meta(description="of prices, profits and the cash flow")]
-    multiplier: Annotated[
-        Decimal, Meta(description="currency units that one unit of price moves one contract")
-    ]
-    size: Annotated[Decimal, Meta(description="contracts or units; negative: short")] = ZERO
-    unpriced: Annotated[
-        Decimal, Meta(description="how much of the size has no price and earns nothing, signed")
-    ] = ZERO
-    average_price: Annotated[
-        Decimal | None, Meta(description="of what is priced, 28 digits; null: nothing is")
-    ] = None
-    realised: Annotated[Decimal, Meta(description="profit of what was closed, before fees")] = ZERO
-    cash_flow: Annotated[
-        Decimal, Meta(description="received less paid, before fees; what is held not counted")
-    ] = ZERO
-    fees: Annotated[
-        tuple[tuple[str, Decimal], ...],
-        Meta(description="paid, by currency in its order; negative: received"),
-    ] = ()
-
-    def __post_init__(self) -> None:
-        if not _checked("a multiplier", self.multiplier) > 0:
-            raise ValueError(f"expected a multiplier above 0, was {self.multiplier}")
-
-    def open_profit(self, price: Decimal) -> Decimal:
-        """What closing it all at a price would add to `realised`, in `currency`, before fees."""
-        _checked("a price", price)
-        with localcontext(_WIDE):
-            worth = (self.size - self.unpriced) * price * self.multiplier
-            return _plain(self.cash_flow + worth - self.realised)
+def open_profit(position: Position, price: Decimal) -> Decimal:
+    """What closing it all at a price would add to `realised`, in its currency, before fees."""
+    _checked("a price", price)
+    with localcontext(_WIDE):
+        worth = (position.size - position.unpriced) * price * position.multiplier
+        return _plain(position.cash_flow + worth - position.realised)
 
 
 class MarketLedger:
@@ -109,6 +56,7 @@ class MarketLedger:
     """
 
     def __init__(self, base: Position) -> None:
+        _check_base(base)
         self._base = base
         self._places: dict[tuple[str, str], tuple[int, int]] = {}
         self._entries: list[tuple[int, int, Entry]] = []
@@ -164,6 +112,7 @@ def position_of(base: Position, entries: Iterable[Entry]) -> Position:
 
     The same as a `MarketLedger` that took them, with the same errors.
     """
+    _check_base(base)
     newest: dict[tuple[str, str], Entry] = {}
     for entry in entries:
         _check(entry, base.market)
@@ -197,7 +146,13 @@ class _Sum:
         with localcontext(_WIDE):
             cash = base.cash_flow / base.multiplier
             cost = base.realised / base.multiplier - cash
-            return cls(base.size - base.unpriced, base.unpriced, cost, cash, dict(base.fees))
+            return cls(
+                base.size - base.unpriced,
+                base.unpriced,
+                cost,
+                cash,
+                {each.currency: each.paid for each in base.fees},
+            )
 
     def take(self, entry: Entry) -> None:
         if isinstance(entry, Execution):
@@ -253,7 +208,9 @@ class _Sum:
             average_price=None if average is None else _plain(average),
             realised=_plain((self.cash + self.cost) * base.multiplier),
             cash_flow=_plain(self.cash * base.multiplier),
-            fees=tuple((name, _plain(paid)) for name, paid in sorted(self.fees.items()) if paid),
+            fees=tuple(
+                Fees(name, _plain(paid)) for name, paid in sorted(self.fees.items()) if paid
+            ),
         )
 
 
@@ -286,6 +243,11 @@ def _corrects(entry: Entry, known: Entry) -> bool:
     if entry != known:
         raise ValueError(f"expected {known} again, was {entry}")
     return False
+
+
+def _check_base(base: Position) -> None:
+    if not _checked("a multiplier", base.multiplier) > 0:
+        raise ValueError(f"expected a multiplier above 0, was {base.multiplier}")
 
 
 def _check(entry: Entry, market: str) -> None:

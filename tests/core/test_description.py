@@ -10,13 +10,15 @@ from varlink.scanner import Interface as ScannedInterface
 from piker.core.description import check, describe
 from piker.errors import Fault
 from piker.interfaces import Call, Interface, Method, Reply
+from piker.interfaces.broker import BROKER
 from piker.interfaces.clock import CLOCK
 from piker.interfaces.data import DATA
 from piker.interfaces.introspection import INTROSPECTION
+from piker.interfaces.orders import ORDERS, ORDERS_VIEW
 from piker.interfaces.service import SERVICE
 from piker.interfaces.supervisor import SUPERVISOR
 
-EVERY = (CLOCK, DATA, INTROSPECTION, SERVICE, SUPERVISOR)
+EVERY = (BROKER, CLOCK, DATA, INTROSPECTION, ORDERS, ORDERS_VIEW, SERVICE, SUPERVISOR)
 
 
 class Leaf(Struct, frozen=True, kw_only=True):
@@ -53,6 +55,37 @@ class Mixed(Reply, frozen=True, kw_only=True):
     """A union."""
 
     value: Annotated[int | str, Meta(description="either")]
+
+
+class Budded(Struct, frozen=True, kw_only=True, tag=True):
+    """A leaf came."""
+
+    leaf: Annotated[int, Meta(description="number")]
+
+
+class Fell(Struct, frozen=True, kw_only=True, tag=True):
+    """A leaf fell."""
+
+    leaf: Annotated[int, Meta(description="number")]
+    depth: Annotated[float, Meta(description="how far, m")] = 0.0
+
+
+class Misnamed(Struct, frozen=True, kw_only=True, tag=True):
+    """A leaf has a name."""
+
+    leaf: Annotated[str, Meta(description="its name")]
+
+
+class Telling(Reply, frozen=True, kw_only=True):
+    """An event."""
+
+    event: Annotated[Budded | Fell, Meta(title="Event", description="what happened")]
+
+
+class Mistelling(Reply, frozen=True, kw_only=True):
+    """An event whose leaf is one thing or another."""
+
+    event: Annotated[Budded | Misnamed, Meta(title="Event", description="what happened")]
 
 
 GARDEN = Interface("example.Garden", "Plants.", (Method("Grow", Grow, Grown),), (Withered,))
@@ -131,7 +164,26 @@ def test_a_name_that_is_declared_twice_is_found() -> None:
     assert check(twice) == ["Leaf is declared twice", "Leaf is declared twice"]
 
 
-def test_a_union_is_refused_since_varlink_has_none() -> None:
+def test_a_union_of_what_has_no_tags_is_refused() -> None:
     mixed = Interface("example.Mixed", "Mixed.", (Method("Mix", Grow, Mixed),))
-    with pytest.raises(TypeError, match="Varlink has no unions"):
+    with pytest.raises(TypeError, match="tagged structs and a title"):
         describe(mixed)
+
+
+def test_a_union_of_tagged_structs_is_one_type_with_the_fields_of_all() -> None:
+    told = Interface("example.Told", "Told.", (Method("Tell", Grow, Telling),))
+    assert """# One of these, by its type.
+type Event (
+  type: (Budded, Fell),
+  # number
+  leaf: int,
+  # how far, m
+  depth: ?float
+)
+""" in describe(told)
+
+
+def test_a_field_of_two_types_in_one_union_is_refused() -> None:
+    told = Interface("example.Told", "Told.", (Method("Tell", Grow, Mistelling),))
+    with pytest.raises(TypeError, match="expected one type of leaf in Event, were"):
+        describe(told)

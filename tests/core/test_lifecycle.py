@@ -75,6 +75,7 @@ def execution(exec_id: str, size: int, venue_id: str = "A", revision: int = 0) -
             revision=revision,
             oid="o",
             venue_id=venue_id,
+            account="sim.main",
             market="eurusd.spot.sim",
             side="buy",
             size=Decimal(size),

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json, structs
 
-from piker.core.positions import (
-    SPAN,
-    Adjustment,
-    AdjustmentKind,
-    Entry,
-    MarketLedger,
-    Position,
-    position_of,
-)
+from piker.accounts import Adjustment, AdjustmentKind, Entry, Fees, Position
+from piker.core.positions import SPAN, MarketLedger, open_profit, position_of
 from piker.orders import Execution, Side
 
 D = Decimal
@@ -35,6 +28,7 @@ def fill(number: int, side: Side, size: str, price: str, **changed: Any) -> Exec
         exec_id=str(number),
         oid="",
         venue_id="",
+        account="sim.main",
         market=MARKET,
         side=side,
         size=D(size),
@@ -50,6 +44,7 @@ def adjusted(number: int, kind: AdjustmentKind, size: str, price: str | None = N
     """An adjustment whose number is its id and its time."""
     return Adjustment(
         adjustment_id=str(number),
+        account="sim.main",
         market=MARKET,
         kind=kind,
         size=D(size),
@@ -123,7 +118,7 @@ def test_a_future_earns_by_its_multiplier() -> None:
     # The other one is held at a price, not at a price times 300.
     assert (position.size, position.average_price) == (D("1"), D("3945.6"))
     # One tick down: -0.2 * 300 = -60.
-    assert position.open_profit(D("3945.4")) == D("-60")
+    assert open_profit(position, D("3945.4")) == D("-60")
     # -2 * 3945.6 * 300 + 1 * 3946.2 * 300 = -2367360 + 1183860 = -1183500
     assert position.cash_flow == D("-1183500")
 
@@ -131,7 +126,7 @@ def test_a_future_earns_by_its_multiplier() -> None:
 def test_a_short_future_earns_when_the_price_falls() -> None:
     position = after(fill(1, "sell", "3", "3950.0"), multiplier="300")
     # 3 * (3950.0 - 3949.8) * 300 = 180
-    assert position.open_profit(D("3949.8")) == D("180")
+    assert open_profit(position, D("3949.8")) == D("180")
 
 
 def test_a_corrected_execution_changes_what_came_of_it_since() -> None:
@@ -192,7 +187,7 @@ def test_an_opening_position_with_a_price_is_held_at_it() -> None:
 def test_an_opening_position_without_a_price_earns_nothing() -> None:
     position = after(adjusted(1, "opening", "20"))
     assert (position.size, position.unpriced, position.average_price) == (D("20"), D("20"), None)
-    assert position.open_profit(D("1000")) == position.cash_flow == D("0")
+    assert open_profit(position, D("1000")) == position.cash_flow == D("0")
 
 
 def test_what_has_no_price_leaves_first_and_earns_nothing() -> None:
@@ -237,7 +232,7 @@ def test_a_split_spreads_the_cost_over_the_new_size(
 ) -> None:
     position = after(fill(1, "buy", "100", "30"), adjusted(2, "corporate", change))
     assert (position.size, position.average_price) == (D(size), D(average_price))
-    assert (position.realised, position.open_profit(D(average_price))) == (D("0"), D("0"))
+    assert (position.realised, open_profit(position, D(average_price))) == (D("0"), D("0"))
 
 
 def test_a_split_of_a_short_position_makes_it_more_short() -> None:
@@ -278,14 +273,14 @@ def test_fees_are_apart_and_summed_by_currency() -> None:
         fill(3, "buy", "1", "99", fee=D("0.0001"), fee_currency="BNB"),
         fill(4, "sell", "1", "99", fee=D("0"), fee_currency="EUR"),
     )
-    assert position.fees == (("BNB", D("0.0001")), ("USD", D("0.65")))
+    assert position.fees == (Fees("BNB", D("0.0001")), Fees("USD", D("0.65")))
     assert position.realised == position.cash_flow == D("1")
 
 
 def test_a_corrected_fee_replaces_the_fee() -> None:
     told = fill(1, "buy", "1", "100")
     assert after(told, structs.replace(told, revision=1, fee=D("0.85"))).fees == (
-        ("USD", D("0.85")),
+        Fees("USD", D("0.85")),
     )
 
 
@@ -295,7 +290,7 @@ def test_an_average_that_does_not_end_is_rounded_but_no_profit_is_lost() -> None
     # 1.1 / 7
     assert position.average_price == D("0.1571428571428571428571428571")
     # 0.3 + 0.8 = 1.1 paid, 2 * 0.3 = 0.6 received, 5 * 0.3 = 1.5 held: 1.5 + 0.6 - 1.1 = 1
-    assert position.realised + position.open_profit(D("0.3")) == D("1")
+    assert position.realised + open_profit(position, D("0.3")) == D("1")
     assert after(*entries, fill(4, "sell", "5", "0.3")).realised == D("1")
 
 
@@ -345,12 +340,12 @@ def test_the_same_revision_with_another_content_is_refused() -> None:
 @pytest.mark.parametrize("multiplier", ["0", "-1", "NaN"])
 def test_a_multiplier_is_above_zero(multiplier: str) -> None:
     with pytest.raises(ValueError, match=f"multiplier .*was {multiplier}"):
-        flat(multiplier)
+        position_of(flat(multiplier), [])
 
 
 def test_an_open_profit_needs_a_price_that_is_a_number() -> None:
     with pytest.raises(ValueError, match=r"expected a price .* was NaN"):
-        after(fill(1, "buy", "1", "100")).open_profit(D("NaN"))
+        open_profit(after(fill(1, "buy", "1", "100")), D("NaN"))
 
 
 def test_an_execution_and_an_adjustment_may_have_the_same_id() -> None:
@@ -475,7 +470,7 @@ def test_cash_and_what_is_held_are_realised_and_open_profit(
     cash = -sum(size * Fraction(each.price) for size, each in signed) * Fraction(multiplier)
     worth = sum(size for size, _ in signed) * Fraction(price) * Fraction(multiplier)
     assert Fraction(position.cash_flow) == cash
-    assert Fraction(position.realised) + Fraction(position.open_profit(price)) == cash + worth
+    assert Fraction(position.realised) + Fraction(open_profit(position, price)) == cash + worth
 
 
 @given(entries=ledgers, multiplier=multipliers, price=prices)
@@ -484,7 +479,7 @@ def test_adjustments_conserve_cash_and_what_is_held_too(
 ) -> None:
     position = after(*entries, multiplier=multiplier)
     priced = Fraction(position.size) - Fraction(position.unpriced)
-    total = Fraction(position.realised) + Fraction(position.open_profit(price))
+    total = Fraction(position.realised) + Fraction(open_profit(position, price))
     worth = priced * Fraction(price) * Fraction(multiplier)
     assert total == Fraction(position.cash_flow) + worth
     assert position.size * position.unpriced >= 0
@@ -496,7 +491,7 @@ def in_two(whole: Execution, part: Decimal) -> list[Execution]:
 
 
 def profit(position: Position, price: Decimal) -> Decimal:
-    return position.realised + position.open_profit(price)
+    return position.realised + open_profit(position, price)
 
 
 parts = st.decimals(0, 1, places=2)
@@ -509,9 +504,9 @@ def test_a_fill_in_two_parts_makes_the_same_profit(
     whole = structs.replace(split, exec_id="whole")
     one, two = after(*entries, whole), after(*entries, *in_two(whole, part))
     assert (two.size, two.cash_flow) == (one.size, one.cash_flow)
-    assert Fraction(two.realised) + Fraction(two.open_profit(price)) == Fraction(
+    assert Fraction(two.realised) + Fraction(open_profit(two, price)) == Fraction(
         one.realised
-    ) + Fraction(one.open_profit(price))
+    ) + Fraction(open_profit(one, price))
     assert abs(two.realised - one.realised) < D("1E-15")
 
 
