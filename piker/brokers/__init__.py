@@ -16,6 +16,14 @@ The endpoints of the `datad` kind:
   session. VenueLost, alone or in a group, ends the session; datad opens the next, with back-off.
 - `open_symbol_search(venue)` (async context manager) gives an async function
   `(pattern, limit) -> tuple[Match, ...]`, best first.
+
+The endpoints of the `brokerd` kind:
+
+- `open_trade_dialog(settings, credentials, hear)` (async context manager, needed): gives a
+  TradeDialog and keeps it connected, with back-off, while it is open. It need not be connected when
+  it is given. `hear` is called, never awaited, with a Link whenever the link comes up or is lost
+  and with each Told, in the venue's order. Refused(CredentialRefused | BrokenConfiguration) leaves
+  it.
 """
 
 import importlib
@@ -29,6 +37,15 @@ import trio
 from msgspec import Struct
 
 from piker.errors import Refused
+from piker.interfaces.broker import (
+    Amend,
+    Cancel,
+    CancelAll,
+    Link,
+    Place,
+    SnapshotReply,
+    Told,
+)
 from piker.interfaces.data import Match
 from piker.interfaces.service import BrokenProvider, UnknownProvider
 from piker.markets import Market
@@ -108,6 +125,44 @@ class StreamQuotes(Protocol):
 
     async def __call__(self, venue: Any, wanted: Wanted, batches: Batches) -> None:
         """One session of the feed."""
+
+
+Heard = Link | Told
+Hear = Callable[[Heard], None]
+
+
+class TradeDialog(Protocol):
+    """Order control at a venue, for one daemon's life. It queues nothing for later.
+
+    `place`, `amend` and `cancel` return when the request is on its way: what comes of it is heard.
+    They, and the others, raise Refused with a fault of piker.Broker only if nothing of the call has
+    reached the venue; NotConnected while the link is down. If it breaks in the middle they return:
+    that is heard, and the outcome is not known.
+    """
+
+    live: bool
+    """Real money."""
+    absence_proves: bool
+    """An order that no list of the venue has is not there."""
+    accounts: tuple[str, ...]
+    """Whole names, known from the start."""
+    link: Link
+    """As it was last heard."""
+
+    async def place(self, order: Place) -> None:
+        """Hand an order over."""
+
+    async def amend(self, order: Amend) -> None:
+        """Ask for another total or limit."""
+
+    async def cancel(self, order: Cancel) -> None:
+        """Cancel an order by its reference and by each id."""
+
+    async def cancel_all(self, call: CancelAll) -> tuple[str, ...]:
+        """Cancel what is open; gives the venue's ids of it."""
+
+    async def snapshot(self, since_ns: int) -> SnapshotReply:
+        """What the venue holds: all that was placed before is in it, and was heard before."""
 
 
 Find = Callable[[str, int], Awaitable[tuple[Match, ...]]]
