@@ -90,9 +90,11 @@ class Held(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Armed(Struct, frozen=True, kw_only=True, tag=True):
-    """It waits for its trigger, or to be sent, from here on."""
+    """It waits for its trigger from here on."""
 
-    reason: Annotated[str, Meta(description="what for, or why again")] = ""
+    when: Annotated[When, Meta(description="which way the trigger is crossed")]
+    since_ns: Annotated[int, Meta(description="what was shown before can't have crossed it, UTC")]
+    reason: Annotated[str, Meta(description="why again")] = ""
 
 
 class Triggered(Struct, frozen=True, kw_only=True, tag=True):
@@ -276,9 +278,12 @@ class Life(Struct, frozen=True, kw_only=True):
     size: Annotated[Decimal, Meta(description="the total, as sent or as last amended")]
     limit: Annotated[Decimal | None, Meta(description="limit price, likewise; null: none")]
     trigger: Annotated[Decimal | None, Meta(description="of a dark order or alert")]
-    triggered: Annotated[
-        Triggered | None, Meta(description="the tick that fired it; null: armed")
-    ] = None
+    armed: Annotated[bool, Meta(description="it waits for its trigger")] = False
+    when: Annotated[When | None, Meta(description="which way that is crossed")] = None
+    armed_ns: Annotated[
+        int, Meta(description="what was shown before can't have crossed it, UTC ns")
+    ] = 0
+    triggered: Annotated[Triggered | None, Meta(description="the tick that fired it")] = None
     not_after_ns: Annotated[
         int, Meta(description="it can't have reached the venue later, UTC ns; 0: never sent")
     ] = 0

@@ -1,10 +1,9 @@
 """piker config check: is the configuration right?"""
 
-import tomllib
-
 import trio
 
 from piker import brokers, config
+from piker.accounts import parse_account
 from piker.cli.arguments import parser
 from piker.config import Configuration
 from piker.errors import Refused
@@ -18,10 +17,11 @@ def main(arguments: list[str]) -> int:
     parse.parse_args(arguments)
     configuration = config.load()
     for name in configuration.providers:
-        _expect_known(name, f"providers.{name}")
+        _expect_known(name, "providers", name)
         trio.run(_open, name, configuration)
     for market in configuration.datad.keep:
-        _expect_known(market.rpartition(".")[2], "datad.keep", f" at the end of {market!r}")
+        _expect_known_end(market, "datad", "keep")
+    _check_orders(configuration)
     files = config.files()
     for path in files:
         print(f"read {path}")
@@ -29,22 +29,29 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _expect_known(name: str, key: str, where: str = "") -> None:
+def _check_orders(configuration: Configuration) -> None:
+    """Limits and fees of a provider that isn't there would hold for nothing."""
+    for market in configuration.risk.markets:
+        _expect_known_end(market, "risk", "markets", market)
+    for name in configuration.accounts:
+        account = parse_account(name, "")
+        assert account, f"expected an account that was checked, was {name!r}"
+        _expect_known(account.provider, "accounts", name)
+    for name in configuration.paperboi.fees:
+        _expect_known(name, "paperboi", "fees", name)
+
+
+def _expect_known_end(market: str, *key: str) -> None:
+    _expect_known(market.rpartition(".")[2], *key, where=f" at the end of {market!r}")
+
+
+def _expect_known(name: str, *key: str, where: str = "") -> None:
     """A provider by name. Raises Refused(BrokenConfiguration)."""
     if name not in brokers.known():
         problem = f"expected one of {', '.join(brokers.known())}{where}, was {name!r}"
-        raise Refused(BrokenConfiguration(file=_file_of(key), key=key, problem=problem))
-
-
-def _file_of(key: str) -> str:
-    """The last file that sets a key of a table."""
-    table, _, name = key.partition(".")
-    setting = [
-        str(path)
-        for path in config.files()
-        if name in tomllib.loads(path.read_text()).get(table, {})
-    ]
-    return setting[-1]
+        dotted = ".".join(f'"{each}"' if "." in each else each for each in key)
+        file = str(config.file_of(*key))
+        raise Refused(BrokenConfiguration(file=file, key=dotted, problem=problem))
 
 
 async def _open(name: str, configuration: Configuration) -> None:

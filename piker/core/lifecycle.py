@@ -31,6 +31,7 @@ from piker.orders import (
     Execution,
     Expired,
     Filled,
+    Held,
     LateFill,
     Life,
     LinkLost,
@@ -217,9 +218,11 @@ def _take(life: Life, event: OrderEvent) -> Life:
     life = _with_reason(life, event)
     match event:
         case Armed():
-            return replace(life, triggered=None, reason=event.reason)
+            return _with_arms(life, event)
+        case Held():
+            return replace(life, armed=False)
         case Triggered():
-            return replace(life, triggered=event)
+            return replace(life, armed=False, triggered=event)
         case Sending(size=size, limit=limit, not_after_ns=not_after_ns):
             return replace(life, size=size, limit=limit, not_after_ns=not_after_ns)
         case AmendAsked():
@@ -261,7 +264,7 @@ def _take_word(life: Life, event: OrderEvent) -> Life:
 
 def _enter(life: Life, state: OrderState) -> Life:
     if state in CLOSED:
-        return replace(life, state=state, amend=None, cancel=None)
+        return replace(life, state=state, armed=False, amend=None, cancel=None)
     return replace(life, state=state)
 
 
@@ -269,6 +272,17 @@ def _with_reason(life: Life, event: OrderEvent) -> Life:
     """The newest words count, until it is closed."""
     words = event.note if isinstance(event, Resolved) else getattr(event, "reason", "")
     return replace(life, reason=words) if words and not life.closed else life
+
+
+def _with_arms(life: Life, event: Armed) -> Life:
+    return replace(
+        life,
+        armed=True,
+        when=event.when,
+        armed_ns=event.since_ns,
+        triggered=None,
+        reason=event.reason,
+    )
 
 
 def _with_amend(life: Life, event: AmendAsked) -> Life:

@@ -57,7 +57,8 @@ class MarketLedger:
 
     def __init__(self, base: Position) -> None:
         _check_base(base)
-        self._base = base
+        self.base = base
+        """Before all entries."""
         self._places: dict[tuple[str, str], tuple[int, int]] = {}
         self._entries: list[tuple[int, int, Entry]] = []
         self._sum = _Sum.of(base)
@@ -70,7 +71,7 @@ class MarketLedger:
         ValueError, and nothing is changed: one of another market, with a number that is none, or
         with the id and revision of a known one and another content.
         """
-        _check(entry, self._base.market)
+        _check(entry, self.base.market)
         place = self._places.get(_key(entry))
         if place is None:
             self._insert(entry, len(self._places))
@@ -82,6 +83,18 @@ class MarketLedger:
         del self._entries[index]
         self._insert(entry, place[1])
         return True
+
+    def has(self, entry: Entry) -> bool:
+        """Whether it is here already, or a later revision of it."""
+        place = self._places.get(_key(entry))
+        if place is None:
+            return False
+        known = self._entries[bisect_left(self._entries, place)][2]
+        return _revision(known) >= _revision(entry)
+
+    def entries(self) -> list[Entry]:
+        """What it has taken since its base, in the order of time."""
+        return [entry for _, _, entry in self._entries]
 
     def _insert(self, entry: Entry, arrival: int) -> None:
         place = entry.time_ns, arrival
@@ -97,7 +110,7 @@ class MarketLedger:
                 self._summed += 1
                 if self._summed % SPAN == 0:
                     self._kept.append(copy(self._sum))
-            return self._sum.position(self._base)
+            return self._sum.position(self.base)
 
     def _forget(self, index: int) -> None:
         """Goes back to a sum from before the entry at an index."""
@@ -230,6 +243,10 @@ def _key(entry: Entry) -> tuple[str, str]:
     if isinstance(entry, Execution):
         return "execution", entry.exec_id
     return "adjustment", entry.adjustment_id
+
+
+def _revision(entry: Entry) -> int:
+    return entry.revision if isinstance(entry, Execution) else 0
 
 
 def _corrects(entry: Entry, known: Entry) -> bool:

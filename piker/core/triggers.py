@@ -115,8 +115,16 @@ class DarkBook:
     caller finds out what was missed and says so to `returned`; until then nothing fires.
     """
 
-    def __init__(self, market: Market) -> None:
+    def __init__(
+        self,
+        market: Market,
+        *,
+        max_tick_age_ns: int = MAX_TICK_AGE_NS,
+        gap_grace_ns: int = GAP_GRACE_NS,
+    ) -> None:
         self.market = market
+        self._max_tick_age_ns = max_tick_age_ns
+        self._gap_grace_ns = gap_grace_ns
         self.newest: dict[Kind, Tick] = {}
         """However old. Where the market shows no trades, trade is the mid."""
         self.awaits_return = False
@@ -231,7 +239,7 @@ class DarkBook:
             self._behind_since_ns = None
         decisions += self._judge(unwatched_ns)
         for tick in sorted(self.newest.values(), key=lambda tick: -tick.seen_ns):
-            if boot_ns - tick.seen_ns <= MAX_TICK_AGE_NS:
+            if boot_ns - tick.seen_ns <= self._max_tick_age_ns:
                 for looker in self._lookers(tick):
                     decisions += self._fire_due(tick, looker)
         return decisions
@@ -281,7 +289,7 @@ class DarkBook:
             if is_open(self.market.sessions, tick.time_ns):
                 self._miss(tick.price, lookers, tick.time_ns + 1)
             return []
-        if boot_ns - tick.seen_ns > MAX_TICK_AGE_NS:
+        if boot_ns - tick.seen_ns > self._max_tick_age_ns:
             if self._behind_since_ns is None:
                 self._behind_since_ns = tick.seen_ns
             self._miss(tick.price, lookers, tick.time_ns + 1)
@@ -312,7 +320,7 @@ class DarkBook:
         """What becomes of all that was crossed while nobody watched for so long."""
         decisions: list[Decision] = []
         for resting in self._crossed:
-            fires = unwatched_ns < GAP_GRACE_NS or resting.order.on_gap == "fire"
+            fires = unwatched_ns < self._gap_grace_ns or resting.order.on_gap == "fire"
             if fires or resting.order.reduce_only:
                 due = _Due(resting=resting, unwatched_ns=unwatched_ns, if_beyond=not fires)
                 self._due[resting.looker].append(due)

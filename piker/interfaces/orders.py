@@ -114,7 +114,8 @@ class OrdersReply(Reply, frozen=True, kw_only=True, omit_defaults=True):
     complete: Annotated[bool, Meta(description="false: more of the book follows")] = True
     events: Annotated[tuple[OrderNews, ...], Meta(description="oldest first")] = ()
     lives: Annotated[
-        tuple[Life, ...], Meta(description="how the orders of these events stand after them")
+        tuple[Life, ...],
+        Meta(description="one for each event, in the same order: how its order stood after it"),
     ] = ()
 
 
@@ -334,12 +335,6 @@ class TooOld(Fault, frozen=True, kw_only=True):
     first_seq: Annotated[int, Meta(description="oldest event that since_seq may name")]
 
 
-class TooSlow(Fault, frozen=True, kw_only=True):
-    """The client read too slowly; go on with since_seq."""
-
-    seq: Annotated[int, Meta(description="newest event that was sent")]
-
-
 class NoMarketData(Fault, frozen=True, kw_only=True):
     """The market's datad can't be asked, so the order can't be judged."""
 
@@ -375,7 +370,6 @@ _READING_FAULTS = (
     NoMarketData,
     BrokenJournal,
     TooOld,
-    TooSlow,
 )
 _TRADING_FAULTS = (
     InvalidOrder,

@@ -11,6 +11,18 @@ idle_exit_s = 60
 keep = ["eurusd.spot.replay"]
 [providers.sim]
 markets = 3
+[emsd]
+default_account = "paper"
+[risk]
+order_size = false
+[risk.markets."eurusd.spot.replay"]
+position = 1000
+[accounts."sim.main"]
+live = true
+[accounts."paper.sim".risk]
+daily_loss = 100.5
+[paperboi.fees.sim]
+pct = 0.01
 """
 
 BAD = {
@@ -37,6 +49,26 @@ BAD = {
         '[datad]\nkeep = ["eurusd.spot"]',
         "datad.keep",
         "expected one of replay, sim at the end of 'eurusd.spot', was 'spot'",
+    ),
+    "an account of an unknown provider": (
+        '[accounts."nonsense.main"]\nlive = true',
+        'accounts."nonsense.main"',
+        "expected one of replay, sim, was 'nonsense'",
+    ),
+    "limits of a market that nobody has": (
+        '[risk.markets."eurusd.spot"]\nposition = 5',
+        'risk.markets."eurusd.spot"',
+        "expected one of replay, sim at the end of 'eurusd.spot', was 'spot'",
+    ),
+    "fees of an unknown provider": (
+        "[paperboi.fees.nonsense]\npct = 0.1",
+        "paperboi.fees.nonsense",
+        "expected one of replay, sim, was 'nonsense'",
+    ),
+    "a limit that is none": (
+        "[risk]\norder_size = 'none'",
+        "risk.order_size",
+        "expected a number above 0, or false for no limit, was 'none'",
     ),
 }
 

@@ -100,6 +100,7 @@ def listed(venue_id: str = "A", size: int = 10, asked_ns: int = 100) -> Listed:
 
 
 SENT = Sending(size=TEN, limit=PRICE, not_after_ns=NOT_AFTER)
+ARMED = Armed(when="above", since_ns=1)
 TICK = Triggered(price=PRICE, time_ns=1)
 EARLY, PROOF = Absent(asked_ns=NOT_AFTER), Absent(asked_ns=NOT_AFTER + 1)
 NO = Refused(reason="no money")
@@ -117,7 +118,7 @@ REACHED: dict[OrderState, tuple[OrderEvent, ...]] = {
 
 STEPS: dict[str, tuple[OrderEvent, ...]] = {
     "Held": (Held(reason="halted"),),
-    "Armed": (Armed(),),
+    "Armed": (ARMED,),
     "Triggered": (TICK,),
     "Sending": (SENT,),
     "Silence": (Silence(),),
@@ -236,7 +237,7 @@ def test_an_alert_is_filled_when_it_is_triggered_and_never_sent() -> None:
 def test_a_trigger_fires_once_until_it_is_armed_again() -> None:
     fired = live(TICK, Held(reason="halted"), kind="dark")
     assert why_not(fired, TICK) == "expected an armed order, was triggered at 1.2"
-    assert why_not(apply(fired, Armed())[0], TICK) is None
+    assert why_not(apply(fired, ARMED)[0], TICK) is None
 
 
 def test_a_reduced_size_is_the_total_from_then_on() -> None:
@@ -259,6 +260,13 @@ def test_a_fill_before_the_ack_is_an_ack() -> None:
 def test_a_cancel_may_fill() -> None:
     life = live(SENT, Acked(venue_id="A"), CancelAsked(), execution("1", 10))
     assert (life.state, life.cancel) == ("filled", None)
+
+
+def test_what_is_armed_is_so_until_it_is_held_triggered_or_over() -> None:
+    assert live(ARMED, kind="dark").armed
+    for event in (Held(reason="a gap"), TICK, CancelAsked()):
+        life = live(ARMED, event, kind="dark")
+        assert (life.armed, life.when, life.armed_ns) == (False, "above", 1)
 
 
 def test_a_fill_after_a_cancel_counts_and_is_announced() -> None:
