@@ -1,0 +1,1 @@
+"""What daemons keep on disk: emsd's journal and ledger, and the latch that halts all."""
