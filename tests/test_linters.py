@@ -57,6 +57,7 @@ FLOORS = {
         "piker.panic",
         "piker.paperboi",
         "piker.paperbook",
+        "piker.paperdialog",
         "piker.resume",
         "piker.routing",
         "piker.samplerd",

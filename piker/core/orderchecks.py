@@ -1,0 +1,110 @@
+"""Whether an order can be one in its market: what any venue would refuse, said before it is asked.
+
+Nothing is rounded: a price is on the grid of its market, or it is refused with its neighbours.
+"""
+
+from collections.abc import Collection, Iterator
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_FLOOR, Context, Decimal
+from itertools import chain
+from typing import get_args
+
+from piker.interfaces.broker import InvalidOrder
+from piker.markets import AssetClass, Market
+from piker.orders import NOTHING, SLIP_MAX_PCT, SLIP_TICKS, OrderKind, Side, Tif
+
+LARGEST_SIZE = Decimal(10**15)
+"""Sizes are shown as floats, which count so far without a gap. More is a slip of the finger."""
+LARGEST_PRICE = Decimal(10**12)
+NEVER_NEGATIVE: frozenset[AssetClass] = frozenset({"stock", "forex", "crypto", "option"})
+"""Their prices are above zero. A spread of futures, say, may trade at any price."""
+SIDES: tuple[Side, ...] = get_args(Side)
+TIFS: tuple[Tif, ...] = get_args(Tif)
+
+_EXACT = Context(prec=120, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+"""Wide enough for any price or size that is no larger than the largest, in steps of 1E-100."""
+
+
+def why_invalid(
+    market: Market,
+    *,
+    side: Side,
+    size: Decimal,
+    kind: OrderKind,
+    limit: Decimal | None = None,
+    trigger: Decimal | None = None,
+    tif: Tif = "gtc",
+    tifs: Collection[Tif] = TIFS,
+    slip_ticks: int = SLIP_TICKS,
+    slip_max_pct: Decimal = SLIP_MAX_PCT,
+) -> InvalidOrder | None:
+    """What is wrong with an order in its market, or None. `tifs` are those that can be done."""
+    problems = chain(
+        _unlisted("side", side, SIDES),
+        _unlisted("tif", tif, tifs),
+        _bad_size(market, size, kind),
+        _bad_price(market, "limit", limit, wanted=kind == "limit"),
+        _bad_price(market, "trigger", trigger, wanted=kind in ("dark", "alert")),
+        _bad_slip("slip_ticks", Decimal(slip_ticks)),
+        _bad_slip("slip_max_pct", slip_max_pct),
+    )
+    return next(problems, None)
+
+
+def price_step(market: Market, price: Decimal) -> Decimal:
+    """The step of a market's grid at a price. Below the lowest band it is `price_tick`."""
+    steps = [band.price_tick for band in market.price_bands if band.from_price <= price]
+    return steps[-1] if steps else market.price_tick
+
+
+def on_grid(step: Decimal, value: Decimal) -> bool:
+    """Whether a finite number is a whole number of steps."""
+    return not _EXACT.remainder(value, step)
+
+
+def _unlisted(field: str, value: str, allowed: Collection[str]) -> Iterator[InvalidOrder]:
+    if value not in allowed:
+        yield InvalidOrder(field=field, value=value, allowed=" or ".join(allowed))
+
+
+def _bad_size(market: Market, size: Decimal, kind: OrderKind) -> Iterator[InvalidOrder]:
+    tick = market.size_tick
+    if kind == "alert":
+        if not (size.is_finite() and size == NOTHING):
+            yield _invalid("size", size, "0: an alert trades nothing")
+    elif not (size.is_finite() and NOTHING < size <= LARGEST_SIZE):
+        yield _invalid("size", size, f"{tick:f} to {LARGEST_SIZE:f} in steps of {tick:f}")
+    elif not on_grid(tick, size):
+        yield _invalid("size", size, f"a multiple of {tick:f}, as {_neighbours(tick, size)}")
+
+
+def _bad_price(
+    market: Market, field: str, price: Decimal | None, *, wanted: bool
+) -> Iterator[InvalidOrder]:
+    if price is None:
+        if wanted:
+            yield InvalidOrder(field=field, value="none", allowed="a price")
+    elif not wanted:
+        yield _invalid(field, price, "none: orders of this kind have no such price")
+    elif not price.is_finite() or price.copy_abs() > LARGEST_PRICE:
+        yield _invalid(field, price, f"a price of at most {LARGEST_PRICE:f}")
+    elif market.asset_class in NEVER_NEGATIVE and price <= NOTHING:
+        yield _invalid(field, price, f"above 0: it is the price of a {market.asset_class}")
+    elif not on_grid(step := price_step(market, price), price):
+        allowed = f"a multiple of {step:f}, as {_neighbours(step, price)}"
+        yield _invalid(field, price, allowed)
+
+
+def _bad_slip(field: str, slip: Decimal) -> Iterator[InvalidOrder]:
+    if not (slip.is_finite() and NOTHING <= slip <= LARGEST_PRICE):
+        yield _invalid(field, slip, "0 or more")
+
+
+def _neighbours(step: Decimal, value: Decimal) -> str:
+    """The two whole numbers of steps that are nearest, for a person."""
+    steps = _EXACT.divide(value, step).to_integral_value(ROUND_FLOOR, context=_EXACT)
+    below = _EXACT.multiply(steps, step)
+    return f"{below:f} or {_EXACT.add(below, step):f}"
+
+
+def _invalid(field: str, value: Decimal, allowed: str) -> InvalidOrder:
+    return InvalidOrder(field=field, value=str(value), allowed=allowed)
