@@ -27,8 +27,9 @@ LOCKS = CHECKOUT / "packaging" / "requirements"
 UNITS = CHECKOUT / "units"
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# libstdc++6 is what the wheels of numpy and rapidfuzz take from the system.
-PACKAGES = "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,python3,libstdc++6"
+# libstdc++6 is what the wheels of numpy and rapidfuzz take from the system; tzdata says when a
+# trading day ends.
+PACKAGES = "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,python3,libstdc++6,tzdata"
 
 # What the units of piker need, and nothing that delays `running`. $1 is the root filesystem.
 # The journal is persistent, since only then is a user's apart from the system's.

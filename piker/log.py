@@ -25,6 +25,19 @@ MARKET_STALE = "90182a92e8754aa6b09e7ddd893e57c0"
 MARKET_LIVE = "34b251eb6cca43d3822efecd2b07154e"
 CANT_WORK = "a5ac66c21d844015ba1a481a2c10d129"
 KEPT_ALIVE = "52ef42eee6f04a54946d77a9856ac5c9"
+ORDER_HELD = "affc4b9f29764ddd911fac21fc38fc97"
+ORDER_UNKNOWN = "3ab8a7196838404baff765f9b480fe0e"
+ORDER_TRIGGERED = "9441c747b3dd49cd8b46e807e767cff3"
+ALERT = "dfa0e0dfc4c447d1ab82705bb1072f87"
+FILL = "abf9ac596d734dd0a19b4926b45bbab2"
+LATE_FILL = "be5995abf52049c688fd42d11d91f20d"
+DOUBLED = "b9e798930bc3482686c3cead31a4be72"
+HALTED = "2007fe5f3acd4e0b9aecf9494a004c57"
+RESUMED = "f40a918004494dd59023b2bbf0cf7011"
+ACCOUNT_UNREACHABLE = "7467f70eeed4454cb4cac59f5ed7011f"
+ACCOUNT_READY = "b1718689efa4431ea4c00cd008e85c85"
+UNEXPLAINED_POSITION = "b74ac6b6b69c425ebcb2a5b1a7b94eeb"
+DISK_FULL = "6c19987ebc2b41258e7de3722bf3700e"
 
 _PRIORITY = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
 
@@ -34,9 +47,17 @@ def fields(
     message_id: str | None = None,
     market: str | None = None,
     provider: str | None = None,
+    oid: str | None = None,
+    account: str | None = None,
 ) -> dict[str, Any]:
     """What a log entry is about, for `extra`; becomes PIKER_… fields and MESSAGE_ID."""
-    named = {"MESSAGE_ID": message_id, "PIKER_MARKET": market, "PIKER_PROVIDER": provider}
+    named = {
+        "MESSAGE_ID": message_id,
+        "PIKER_MARKET": market,
+        "PIKER_PROVIDER": provider,
+        "PIKER_OID": oid,
+        "PIKER_ACCOUNT": account,
+    }
     return {"fields": {name: value for name, value in named.items() if value is not None}}
 
 

@@ -12,6 +12,14 @@ from pathlib import Path
 MAX_SOCKET_PATH = 107
 
 
+DOORS = {"emsd": ("view", "trade")}
+"""Daemons with more than one socket, and those sockets' names; who only asks how it is takes the
+first."""
+
+OF_A_PROVIDER = ("datad", "paperboi", "brokerd")
+"""Daemons of which each provider has its own."""
+
+
 def runtime_directory() -> Path:
     """systemd's `%t`: XDG_RUNTIME_DIR, else /run/user/UID, else a private directory in /tmp.
 
@@ -35,8 +43,25 @@ def state_directory() -> Path:
 
 
 def socket_path(daemon: str, instance: str | None = None) -> Path:
-    """The one place where a daemon listens: `%t/piker/DAEMON/INSTANCE.sock`."""
-    return runtime_directory() / "piker" / daemon / f"{instance or daemon}.sock"
+    """The one place where a daemon listens: `%t/piker/DAEMON/INSTANCE.sock`, or `DOOR.sock`."""
+    name = instance or DOORS.get(daemon, (daemon,))[0]
+    return runtime_directory() / "piker" / daemon / f"{name}.sock"
+
+
+def unit_name(daemon: str, instance: str | None = None) -> str:
+    """The unit of a daemon, without its kind: a door is no instance."""
+    plain = instance is None or instance in DOORS.get(daemon, ())
+    return daemon if plain else f"{daemon}@{instance}"
+
+
+def state_of(daemon: str) -> Path:
+    """A daemon's own state: STATE_DIRECTORY as its manager gives it, else `%S/piker-DAEMON`.
+
+    systemd 252's `%S` is the configuration directory: what is there already counts.
+    """
+    given = _from_environment("STATE_DIRECTORY")
+    usual, old = (each / f"piker-{daemon}" for each in (state_directory(), config_directory()))
+    return given or (old if old.is_dir() and not usual.is_dir() else usual)
 
 
 def units_directory() -> Path:

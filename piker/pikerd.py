@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -35,7 +35,7 @@ from piker.interfaces.supervisor import (
     Units,
     UnitsReply,
 )
-from piker.paths import fitting, socket_path, units_directory
+from piker.paths import OF_A_PROVIDER, fitting, socket_path, units_directory
 from piker.supervision.socket import remove_left
 from piker.supervision.states import OnLog
 from piker.supervision.supervisor import Supervisor, open_supervisor
@@ -50,7 +50,7 @@ class CantSupervise(Exception):
     """pikerd can't run; the text says why, for a person."""
 
 
-class Door:
+class Answers:
     """Answers piker.Supervisor."""
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -100,7 +100,8 @@ async def supervise(
     problem: Refused | OSError | None = None
     _raise_descriptor_limit()
     with _alone() as directory:
-        remove_left(socket_path("datad", "any").parent)
+        for daemon in ("samplerd", "emsd", *OF_A_PROVIDER):
+            remove_left(socket_path(daemon).parent)
         async with open_supervisor(directory, on_log) as supervisor:
             try:
                 await _bring_up(supervisor, providers)
@@ -114,18 +115,26 @@ async def supervise(
 
 
 async def _bring_up(supervisor: Supervisor, providers: Sequence[str]) -> None:
-    sockets = [f"datad@{provider}.socket" for provider in providers]
-    for name in ("piker.target", "samplerd.socket", *sockets):
+    """All sockets: to listen costs nothing, and the daemons come when they are asked for."""
+    sockets = [f"{daemon}@{each}.socket" for each in providers for daemon in OF_A_PROVIDER]
+    for name in ("piker.target", "samplerd.socket", "emsd.socket", "emsd-trade.socket", *sockets):
         await supervisor.start(name)
+
+
+async def _resume(supervisor: Supervisor) -> None:
+    """What default.target does at a login. Its failure is logged where it is."""
+    with suppress(Refused):
+        await supervisor.start("piker-resume.service")
 
 
 async def _serve(
     supervisor: Supervisor, listener: socket.socket, task_status: trio.TaskStatus[Supervisor]
 ) -> None:
     try:
-        server = Server("pikerd", {SUPERVISOR: Door(supervisor)})
+        server = Server("pikerd", {SUPERVISOR: Answers(supervisor)})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.serve, [listener])
+            nursery.start_soon(_resume, supervisor)
             task_status.started(supervisor)
             try:
                 await trio.sleep_forever()

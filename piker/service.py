@@ -1,6 +1,6 @@
 """What every daemon of the suite is: activated by a connection, watched, idle by exiting.
 
-    sys.exit(service.main(daemon, instance, open_daemon))
+    sys.exit(service.main(daemon, instance, open_daemon, interfaces))
 
 Task tree of a daemon's process:
 
@@ -18,8 +18,9 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, closing, suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, Protocol
 
 import trio
@@ -31,7 +32,7 @@ from piker.interfaces.introspection import INTROSPECTION, GetInfo, Info
 from piker.interfaces.service import SERVICE, Component, Counter, Health, HealthReply
 from piker.notify import Manager
 from piker.transport import Connection, listen
-from piker.varlink import Client, Server, Stream
+from piker.varlink import Client, Door, Server, Stream
 
 EXIT_KEEP = 75
 """Told to end with a reason to live: the unit has RestartForceExitStatus=75."""
@@ -73,7 +74,7 @@ class Daemon(Protocol):
 
     @property
     def handlers(self) -> Mapping[Interface, object]:
-        """What answers each interface (piker.varlink.Server)."""
+        """What answers each interface, of all its doors (piker.varlink.Server)."""
 
     def report(self) -> Report:
         """How it is."""
@@ -86,6 +87,9 @@ class Daemon(Protocol):
 
 
 OpenDaemon = Callable[["Service"], AbstractAsyncContextManager[Daemon]]
+Interfaces = tuple[Interface, ...]
+Doors = Mapping[str, Interfaces]
+"""What a daemon serves on each of its sockets, by the socket's name."""
 
 
 class Service:
@@ -102,7 +106,7 @@ class Service:
     @property
     def unit(self) -> str:
         """The unit's name, without its kind."""
-        return f"{self.name}@{self.instance}" if self.instance else self.name
+        return paths.unit_name(self.name, self.instance)
 
     def part(self, name: str, probe: Callable[[], None]) -> Part:
         """Have the watchdog wait for a part of the tree."""
@@ -123,9 +127,11 @@ class Service:
 class CantWork:
     """Stands in for a daemon that can't do its work: answers each call with the reason."""
 
-    def __init__(self, fault: Fault, interfaces: tuple[Interface, ...]) -> None:
+    def __init__(self, fault: Fault, doors: Doors) -> None:
         self.fault = fault
-        self.handlers: Mapping[Interface, object] = dict.fromkeys(interfaces, self)
+        self.handlers: Mapping[Interface, object] = {
+            interface: self for interfaces in doors.values() for interface in interfaces
+        }
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[None]]:
         async def refuse(*_: object) -> None:
@@ -151,47 +157,73 @@ class CantWork:
 
 
 def main(
-    name: str,
-    instance: str | None,
-    open_daemon: OpenDaemon,
-    interfaces: tuple[Interface, ...],
+    name: str, instance: str | None, open_daemon: OpenDaemon, interfaces: Interfaces | Doors
 ) -> int:
-    """Run a daemon to its end; gives the exit status."""
+    """Run a daemon to its end; gives the exit status.
+
+    A daemon with one door serves its interfaces on every socket that it is given. One with several
+    says what each serves by its socket's name, which is the unit's FileDescriptorName=; its
+    handlers are those of all doors together:
+
+        service.main("emsd", None, open_emsd, {"view": (ORDERS_VIEW,), "trade": (ORDERS,)})
+    """
     log.set_up(name, instance)
     with closing(Manager()) as manager:
         return trio.run(_run, Service(name, instance, manager), open_daemon, interfaces)
 
 
-async def _run(service: Service, open_daemon: OpenDaemon, interfaces: tuple[Interface, ...]) -> int:
+async def _run(service: Service, open_daemon: OpenDaemon, interfaces: Interfaces | Doors) -> int:
+    doors: Doors = (
+        {service.instance or service.name: interfaces}
+        if isinstance(interfaces, tuple)
+        else interfaces
+    )
     try:
-        listeners, by_hand = _listeners(service)
+        listeners, by_hand = _listeners(service, doors)
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         why = "is served here already" if taken else "can't listen"
         logger.error("%s %s: %s", service.unit, why, error.strerror or error)
         return 1
     async with AsyncExitStack() as stack:
-        for listener in listeners:
+        for listener in chain(*listeners):
             stack.enter_context(listener)
         stack.callback(_remove, by_hand)
         daemon: Daemon
         try:
             daemon = await stack.enter_async_context(open_daemon(service))
         except Refused as no:
-            daemon = CantWork(no.fault, interfaces)
-        return await _Process(service, daemon, stays=bool(by_hand)).run(listeners)
+            daemon = CantWork(no.fault, doors)
+        return await _Process(service, daemon, doors, stays=bool(by_hand)).run(listeners)
     raise AssertionError("an exit stack swallows nothing here")
 
 
-def _listeners(service: Service) -> tuple[list[socket.socket], list[str]]:
-    """The sockets that the manager listens on for us; by hand, one of our own and its path."""
-    inherited = [sock for socks in service.manager.listeners.values() for sock in socks]
-    if inherited:
-        return inherited, []
-    path = paths.fitting(paths.socket_path(service.name, service.instance))
-    sock = listen(path)
-    logger.info("%s listens on unix:%s", service.unit, path)
-    return [sock], [path]
+def _listeners(service: Service, doors: Doors) -> tuple[list[list[socket.socket]], list[str]]:
+    """The sockets that the manager listens on for each door; by hand, our own and their paths.
+
+    Raises OSError.
+    """
+    inherited = service.manager.listeners
+    if not inherited:
+        return _listen(service, doors)
+    if len(doors) == 1:
+        return [list(chain(*inherited.values()))], []
+    if strangers := inherited.keys() - doors.keys():
+        expected, were = ", ".join(doors), ", ".join(sorted(strangers))
+        raise OSError(f"expected sockets named {expected}, was also given {were}")
+    return [inherited.get(door, []) for door in doors], []
+
+
+def _listen(service: Service, doors: Doors) -> tuple[list[list[socket.socket]], list[str]]:
+    files = [paths.fitting(paths.socket_path(service.name, door)) for door in doors]
+    listeners = []
+    with ExitStack() as undo:
+        for file in files:
+            listeners.append([undo.enter_context(listen(file))])
+            undo.callback(_remove, [file])
+            logger.info("%s listens on unix:%s", service.unit, file)
+        undo.pop_all()
+    return listeners, files
 
 
 async def _drop(signals: AsyncIterator[int]) -> None:
@@ -209,23 +241,29 @@ def _remove(files: list[str]) -> None:
 class _Process:
     """One run of a daemon: its server, its status, its watchdog, its end."""
 
-    def __init__(self, service: Service, daemon: Daemon, *, stays: bool) -> None:
+    def __init__(self, service: Service, daemon: Daemon, doors: Doors, *, stays: bool) -> None:
         self._stays = stays
         """Run by hand: nobody would listen in its place, so it does not end when it is idle."""
         self.service = service
         self.daemon = daemon
-        self.server = Server(service.unit, {**daemon.handlers, SERVICE: self})
+        self.server = Server(
+            service.unit,
+            *(
+                {**{each: daemon.handlers[each] for each in interfaces}, SERVICE: self}
+                for interfaces in doors.values()
+            ),
+        )
         self._since_ns = clock.wall_ns()
         self._last = daemon.report()
         self._reported = trio.Event()
         self._stopping = False
 
-    async def run(self, listeners: list[socket.socket]) -> int:
+    async def run(self, listeners: list[list[socket.socket]]) -> int:
         """Serve until told to end or idle; gives the exit status."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.daemon.run)
-                nursery.start_soon(self.server.serve, listeners)
+                nursery.start_soon(self.server.serve, *listeners)
                 nursery.start_soon(self._report)
                 nursery.start_soon(self._feed_watchdog)
                 self.service.manager.say(self._last.status)
@@ -295,14 +333,18 @@ class _Process:
                 part.alive = False
 
     async def _ask_ourselves(self, wire: Part) -> None:
-        """The serving part's probe: a conversation over a socket pair."""
+        """The serving part's probe: a conversation by each door, over a socket pair."""
+        for door in self.server.doors:
+            await self._ask(door)
+        wire.beat()
+
+    async def _ask(self, door: Door) -> None:
         ours, theirs = socket.socketpair()
         connection = Connection(ours)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.server.converse, theirs)
+            nursery.start_soon(self.server.converse, theirs, door)
             await Client(connection, INTROSPECTION, self.service.unit).call(GetInfo(), Info)
             connection.close()
-        wire.beat()
 
     async def _until_the_end(self, signals: AsyncIterator[int]) -> int:
         async with trio.open_nursery() as nursery:

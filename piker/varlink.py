@@ -53,8 +53,8 @@ ACCEPT_BATCH = 64
 TURN = 16
 """Calls that came at once are answered so many at a time; then others have their turn."""
 DESCRIPTORS_SHARE = 2
-"""Conversations get one in so many of the descriptors there may be; the rest is for the daemon's
-own work. Beyond that, connections wait in the backlog."""
+"""Conversations get one in so many of the descriptors there may be, the same number at each door;
+the rest is for the daemon's own work. Beyond that, connections wait in the door's backlog."""
 EMFILE_PAUSE_S = 0.1
 """Pause before accepting again when descriptors have run out; the backlog holds the rest."""
 
@@ -115,27 +115,13 @@ class _Bound:
     decode: Callable[[bytes], Call]
 
 
-class Server:
-    """Serves interfaces on listening sockets until it is drained.
-
-    A handler is an object with an async method, in snake case, for each of the interface's
-    methods: `async def search(self, call: Search) -> SearchReply`; one for a stream takes
-    `(call, stream)` and ends the stream by returning; one for `either` takes `(call, stream)`,
-    where the stream is None without "more". Raise Refused to answer with a fault.
-    """
+class Door:
+    """What a connection can ask: interfaces, and what answers each of their methods."""
 
     def __init__(self, product: str, handlers: Mapping[Interface, object]) -> None:
-        self.product = product
-        self.conversations: set[Conversation] = set()
-        self.served = 0
-        self.draining = False
-        self._accepting = trio.CancelScope()
-        self._most = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // DESCRIPTORS_SHARE)
-        self._patience_s = DRAIN_S
-        self._decided = trio.Event()
-        self._over = trio.Event()
-        self._one_ended = trio.Event()
-        self.engaged_until = trio.current_time()
+        self.guests = 0
+        """Conversations that came by it."""
+        self._product = product
         self._interfaces = {each.name: each for each in (INTROSPECTION, *handlers)}
         everything = {INTROSPECTION: self, **handlers}
         self._bound = {
@@ -149,15 +135,80 @@ class Server:
             for fault in interface.faults
         }
 
+    def bound(self, method: str) -> _Bound:
+        """The method of this full name. Raises Refused."""
+        try:
+            return self._bound[method]
+        except KeyError:
+            pass
+        interface = method.rpartition(".")[0]
+        if interface in self._interfaces:
+            raise Refused(MethodNotFound(method=method))
+        raise Refused(InterfaceNotFound(interface=interface))
+
+    def encode_fault(self, fault: Fault) -> bytes:
+        """A fault as it goes over the wire."""
+        name = self._fault_names[type(fault)]
+        return _encode(ReplyEnvelope(parameters=fault, error=name)) + b"\0"
+
+    async def get_info(self, call: GetInfo) -> Info:
+        """org.varlink.service.GetInfo."""
+        return Info(
+            vendor="piker",
+            product=self._product,
+            version=__version__,
+            url="file:///usr/share/doc/piker/README.md",
+            interfaces=tuple(self._interfaces),
+        )
+
+    async def get_interface_description(
+        self, call: GetInterfaceDescription
+    ) -> InterfaceDescription:
+        """org.varlink.service.GetInterfaceDescription."""
+        interface = self._interfaces.get(call.interface)
+        if interface is None:
+            raise Refused(InterfaceNotFound(interface=call.interface))
+        return InterfaceDescription(description=describe(interface))
+
+
+class Server:
+    """Serves interfaces on listening sockets until it is drained.
+
+    A handler is an object with an async method, in snake case, for each of the interface's
+    methods: `async def search(self, call: Search) -> SearchReply`; one for a stream takes
+    `(call, stream)` and ends the stream by returning; one for `either` takes `(call, stream)`,
+    where the stream is None without "more". Raise Refused to answer with a fault.
+
+    With several mappings of handlers each is a door of its own: it has its own sockets, and who
+    comes by one can't ask what only another one answers, nor crowd it out. They rest and end
+    together.
+    """
+
+    def __init__(self, product: str, *doors: Mapping[Interface, object]) -> None:
+        self.product = product
+        self.doors = tuple(Door(product, handlers) for handlers in doors)
+        self.conversations: set[Conversation] = set()
+        self.served = 0
+        self.draining = False
+        self._accepting = trio.CancelScope()
+        share = DESCRIPTORS_SHARE * len(self.doors)
+        self._most = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // share)
+        self._patience_s = DRAIN_S
+        self._decided = trio.Event()
+        self._over = trio.Event()
+        self._one_ended = trio.Event()
+        self.engaged_until = trio.current_time()
+
     @property
     def engaged(self) -> int:
         """Conversations that keep an idle daemon alive."""
         return sum(each.engaged for each in self.conversations)
 
-    async def serve(self, listeners: Sequence[socket.socket]) -> None:
+    async def serve(self, *listeners: Sequence[socket.socket]) -> None:
         """Accept and answer until `drain`, or until cancelled: then commands still end.
 
-        The listening sockets stay open: they may be the manager's.
+        The listening sockets of each door, in the doors' order. They stay open: they may be the
+        manager's.
         """
         async with trio.open_nursery() as nursery:
             conversations: trio.Nursery = await nursery.start(self._shelter)
@@ -181,12 +232,13 @@ class Server:
                 await self._end_all()
 
     async def _accept_all(
-        self, listeners: Sequence[socket.socket], conversations: trio.Nursery
+        self, listeners: Sequence[Sequence[socket.socket]], conversations: trio.Nursery
     ) -> None:
         with self._accepting:
             async with trio.open_nursery() as acceptors:
-                for listener in listeners:
-                    acceptors.start_soon(self._accept, listener, conversations)
+                for door, its_listeners in zip(self.doors, listeners, strict=True):
+                    for listener in its_listeners:
+                        acceptors.start_soon(self._accept, listener, door, conversations)
 
     def _finish_all(self) -> None:
         self.draining = True
@@ -194,24 +246,25 @@ class Server:
             conversation.finish()
         self._over.set()
 
-    async def _accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
+    async def _accept(self, listener: socket.socket, door: Door, nursery: trio.Nursery) -> None:
         listener.setblocking(False)
         while True:
             await trio.lowlevel.wait_readable(listener)
-            while len(self.conversations) >= self._most:
+            while door.guests >= self._most:
                 await self._one_ended.wait()
             try:
                 for _ in range(ACCEPT_BATCH):
                     accepted, _ = listener.accept()
-                    nursery.start_soon(self.converse, accepted)
+                    nursery.start_soon(self.converse, accepted, door)
             except (BlockingIOError, ConnectionAbortedError):
                 pass
             except OSError:
                 await trio.sleep(EMFILE_PAUSE_S)
 
-    async def converse(self, accepted: socket.socket) -> None:
-        """Answer one connection to its end."""
-        conversation = Conversation(self, Connection(accepted))
+    async def converse(self, accepted: socket.socket, door: Door | None = None) -> None:
+        """Answer one connection to its end; it came by the first door if by no other."""
+        conversation = Conversation(self, door or self.doors[0], Connection(accepted))
+        conversation.door.guests += 1
         self.conversations.add(conversation)
         try:
             with suppress(HungUp):
@@ -219,6 +272,7 @@ class Server:
         finally:
             conversation.connection.close()
             self.conversations.discard(conversation)
+            conversation.door.guests -= 1
             if conversation.engaged:
                 self.engaged_until = trio.current_time()
             self._one_ended.set()
@@ -259,47 +313,13 @@ class Server:
         for conversation in list(self.conversations):
             conversation.connection.close()
 
-    def bound(self, method: str) -> _Bound:
-        """The method of this full name. Raises Refused."""
-        try:
-            return self._bound[method]
-        except KeyError:
-            pass
-        interface = method.rpartition(".")[0]
-        if interface in self._interfaces:
-            raise Refused(MethodNotFound(method=method))
-        raise Refused(InterfaceNotFound(interface=interface))
-
-    def encode_fault(self, fault: Fault) -> bytes:
-        """A fault as it goes over the wire."""
-        name = self._fault_names[type(fault)]
-        return _encode(ReplyEnvelope(parameters=fault, error=name)) + b"\0"
-
-    async def get_info(self, call: GetInfo) -> Info:
-        """org.varlink.service.GetInfo."""
-        return Info(
-            vendor="piker",
-            product=self.product,
-            version=__version__,
-            url="file:///usr/share/doc/piker/README.md",
-            interfaces=tuple(self._interfaces),
-        )
-
-    async def get_interface_description(
-        self, call: GetInterfaceDescription
-    ) -> InterfaceDescription:
-        """org.varlink.service.GetInterfaceDescription."""
-        interface = self._interfaces.get(call.interface)
-        if interface is None:
-            raise Refused(InterfaceNotFound(interface=call.interface))
-        return InterfaceDescription(description=describe(interface))
-
 
 class Conversation:
     """One accepted connection, from its first call to its end."""
 
-    def __init__(self, server: Server, connection: Connection) -> None:
+    def __init__(self, server: Server, door: Door, connection: Connection) -> None:
         self.server = server
+        self.door = door
         self.connection = connection
         self.engaged = True
         self._spoke = False
@@ -344,7 +364,7 @@ class Conversation:
         self._note_first_call()
         call = _envelope(message.data)
         try:
-            bound = self.server.bound(call.method)
+            bound = self.door.bound(call.method)
             parameters = _parameters(bound, call)
             self.engaged = self.engaged or bound.interface not in (INTROSPECTION, SERVICE)
             if call.more and bound.method.shape != "command":
@@ -353,7 +373,7 @@ class Conversation:
                 await self._command(bound, parameters, call)
         except Refused as no:
             if not call.oneway:
-                await self.connection.send(self.server.encode_fault(no.fault))
+                await self.connection.send(self.door.encode_fault(no.fault))
                 if call.more:
                     raise HungUp("the stream was refused") from no
 

@@ -26,12 +26,14 @@ OURS = {
 """Where daemons look for things, below the test's own directory."""
 
 MANAGERS = (
+    "CREDENTIALS_DIRECTORY",
     "FDSTORE",
     "JOURNAL_STREAM",
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
     "NOTIFY_SOCKET",
+    "STATE_DIRECTORY",
     "SYSTEMD_EXEC_PID",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",

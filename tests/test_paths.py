@@ -37,6 +37,37 @@ def test_a_daemon_listens_at_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(paths.socket_path("samplerd")) == "/run/user/7/piker/samplerd/samplerd.sock"
 
 
+def test_a_daemon_with_doors_listens_at_each_and_is_one_unit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    assert str(paths.socket_path("emsd", "trade")) == "/run/user/7/piker/emsd/trade.sock"
+    assert paths.socket_path("emsd") == paths.socket_path("emsd", "view")
+    units = [paths.unit_name("emsd", door) for door in (None, "view", "trade")]
+    assert units == ["emsd", "emsd", "emsd"]
+    assert paths.unit_name("datad", "view") == "datad@view"
+
+
+def test_a_daemons_state_is_where_its_manager_says_or_below_the_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert paths.state_of("emsd") == tmp_path / "piker-emsd"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/piker-emsd")
+    assert paths.state_of("emsd") == Path("/var/lib/piker-emsd")
+
+
+def test_state_that_systemd_252_made_is_found_until_there_is_a_newer_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "piker-emsd").mkdir(parents=True)
+    assert paths.state_of("emsd") == tmp_path / "config" / "piker-emsd"
+    (tmp_path / "state" / "piker-emsd").mkdir(parents=True)
+    assert paths.state_of("emsd") == tmp_path / "state" / "piker-emsd"
+
+
 def test_a_path_that_is_too_long_for_a_socket_is_refused_with_its_length() -> None:
     assert paths.fitting(Path("/" + "x" * 106)) == "/" + "x" * 106
     with pytest.raises(OSError, match=r"socket path is 108 bytes, expected at most 107: /é"):

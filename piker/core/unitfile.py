@@ -33,18 +33,19 @@ _LIMITS = """
 
 TABLE: dict[str, dict[str, Treatment]] = {
     "Unit": _table(
-        "Description Requires Wants After PartOf",
+        "Description Requires Wants After Before PartOf",
         # pikerd has no start limit: its back-off grows instead
         "Documentation StartLimitIntervalSec",
     ),
     "Socket": _table(
-        "ListenStream FileDescriptorName SocketMode DirectoryMode RemoveOnStop Backlog "
+        "ListenStream FileDescriptorName Service SocketMode DirectoryMode RemoveOnStop Backlog "
         "ExecStartPre TriggerLimitIntervalSec TriggerLimitBurst"
     ),
     "Service": _table(
-        "Type NotifyAccess ExecStart Environment EnvironmentFile LoadCredential SetCredential "
-        "Restart RestartSec RestartForceExitStatus SuccessExitStatus TimeoutStartSec "
-        "TimeoutStopSec FileDescriptorStoreMax StateDirectory RuntimeDirectory",
+        "Type NotifyAccess ExecStart Sockets Environment EnvironmentFile LoadCredential "
+        "SetCredential Restart RestartSec RestartForceExitStatus SuccessExitStatus TimeoutStartSec "
+        "TimeoutStopSec FileDescriptorStoreMax StateDirectory StateDirectoryMode "
+        "RuntimeDirectory",
         "Slice WatchdogSec" + _SANDBOX + _LIMITS,
     ),
     "Slice": _table("", _LIMITS),

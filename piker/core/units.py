@@ -1,8 +1,9 @@
 """What a socket, a service or a target unit says, and what follows from how a process ended."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from signal import Signals
 from typing import Literal
 
@@ -25,7 +26,8 @@ LONGEST_BACKOFF_S = 5.0
 STEADY_S = 10.0
 """A run that was up for so long ends a row of failures."""
 CLEAN_SIGNALS = {Signals.SIGHUP, Signals.SIGINT, Signals.SIGTERM, Signals.SIGPIPE}
-"""Deaths that count as success: systemd.service(5), SuccessExitStatus=."""
+"""Deaths that count as success, but of a oneshot at work: systemd.service(5),
+SuccessExitStatus=."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Head:
     requires: tuple[str, ...]
     wants: tuple[str, ...]
     after: tuple[str, ...]
+    before: tuple[str, ...]
     part_of: tuple[str, ...]
 
 
@@ -70,9 +73,10 @@ class TargetUnit:
 
 @dataclass(frozen=True, kw_only=True)
 class SocketUnit:
-    """Where to listen for the service of the same name."""
+    """Where to listen for a service that a connection starts: of the same name, or another."""
 
     head: Head
+    service: str
     path: str
     fd_name: str
     socket_mode: int
@@ -83,19 +87,19 @@ class SocketUnit:
     trigger_interval_s: float
     trigger_burst: int
 
-    @property
-    def service(self) -> str:
-        """The service that a connection starts."""
-        return self.head.name.removesuffix(".socket") + ".service"
-
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceUnit:
-    """A process and how to keep it. Credentials and environment are (name, value)."""
+    """A process and how to keep it. Credentials and environment are (name, value).
+
+    It is up when it says so (notify), when it runs (simple), or when it has ended well (oneshot).
+    `sockets` are those that it may inherit: of its own name, and others.
+    """
 
     head: Head
     command: tuple[str, ...]
-    notifies: bool
+    type: str
+    sockets: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     environment_files: tuple[str, ...]
     load_credentials: tuple[tuple[str, str], ...]
@@ -108,12 +112,8 @@ class ServiceUnit:
     stop_timeout_s: float
     fd_store_max: int
     state_directories: tuple[str, ...]
+    state_mode: int
     runtime_directories: tuple[str, ...]
-
-    @property
-    def socket(self) -> str:
-        """The socket that it inherits, if there is one."""
-        return self.head.name.removesuffix(".service") + ".socket"
 
 
 AnyUnit = TargetUnit | SocketUnit | ServiceUnit
@@ -138,6 +138,7 @@ def _head(name: Name, settings: Settings) -> Head:
         requires=settings.words("Unit", "Requires"),
         wants=settings.words("Unit", "Wants"),
         after=settings.words("Unit", "After"),
+        before=settings.words("Unit", "Before"),
         part_of=settings.words("Unit", "PartOf"),
     )
 
@@ -146,6 +147,7 @@ def _socket(head: Head, settings: Settings) -> SocketUnit:
     path = _only(head, settings, "Socket", "ListenStream")
     return SocketUnit(
         head=head,
+        service=settings.one("Socket", "Service", _a_service(settings), _beside(head, "service")),
         path=_absolute(settings.text(path), path),
         fd_name=settings.one("Socket", "FileDescriptorName", settings.text, head.name),
         socket_mode=settings.one("Socket", "SocketMode", octal, 0o666),
@@ -162,10 +164,15 @@ def _socket(head: Head, settings: Settings) -> SocketUnit:
 
 def _service(head: Head, settings: Settings) -> ServiceUnit:
     settings.one("Service", "NotifyAccess", _expect("main"), "")
+    kind = settings.one("Service", "Type", _expect("notify", "simple", "oneshot"), "simple")
+    others = settings.words("Service", "Sockets")
+    # systemd.service(5), Sockets=: wants them, too
+    head = replace(head, wants=(*head.wants, *others))
     return ServiceUnit(
         head=head,
         command=split_command(settings, _only(head, settings, "Service", "ExecStart")),
-        notifies=settings.one("Service", "Type", _expect("notify", "simple"), "simple") == "notify",
+        type=kind,
+        sockets=(_beside(head, "socket"), *others),
         environment=_environment(settings),
         environment_files=settings.words("Service", "EnvironmentFile"),
         load_credentials=tuple(
@@ -180,12 +187,21 @@ def _service(head: Head, settings: Settings) -> ServiceUnit:
         restart_s=settings.one("Service", "RestartSec", seconds, 0.1),
         force_restart=_statuses(settings, "RestartForceExitStatus"),
         success=_statuses(settings, "SuccessExitStatus"),
-        start_timeout_s=settings.one("Service", "TimeoutStartSec", seconds, 90.0),
+        # systemd.service(5), TimeoutStartSec=: what a oneshot does may take its time
+        start_timeout_s=settings.one(
+            "Service", "TimeoutStartSec", seconds, math.inf if kind == "oneshot" else 90.0
+        ),
         stop_timeout_s=settings.one("Service", "TimeoutStopSec", seconds, 90.0),
         fd_store_max=settings.one("Service", "FileDescriptorStoreMax", whole, 0),
         state_directories=settings.words("Service", "StateDirectory"),
+        state_mode=settings.one("Service", "StateDirectoryMode", octal, 0o755),
         runtime_directories=settings.words("Service", "RuntimeDirectory"),
     )
+
+
+def _beside(head: Head, kind: str) -> str:
+    """The unit of the same name and another kind."""
+    return f"{head.name.rpartition('.')[0]}.{kind}"
 
 
 def _only(head: Head, settings: Settings, section: str, name: str) -> Entry:
@@ -201,6 +217,16 @@ def _expect(*values: str) -> Callable[[Entry], str]:
         if entry.value not in values:
             raise entry.refuse(" or ".join(values))
         return entry.value
+
+    return read
+
+
+def _a_service(settings: Settings) -> Callable[[Entry], str]:
+    def read(entry: Entry) -> str:
+        name = Name.of(settings.text(entry))
+        if name is None or name.kind != "service":
+            raise entry.refuse("the name of a service")
+        return name.full
 
     return read
 
@@ -274,7 +300,9 @@ Verdict = Literal["restart", "inactive", "failed"]
 
 def judge(unit: ServiceUnit, ended: Ended, *, stopping: bool) -> Verdict:
     """What becomes of a service whose process has ended: systemd.service(5), Restart=."""
-    clean = ended.code == 0 or ended.code in unit.success or ended.signal in CLEAN_SIGNALS
+    clean = ended.code == 0 or ended.code in unit.success
+    interrupted = unit.type == "oneshot" and not stopping
+    clean = clean or (ended.signal in CLEAN_SIGNALS and not interrupted)
     wanted = unit.restart == "always" or (unit.restart == "on-failure" and not clean)
     if not stopping and (wanted or ended.code in unit.force_restart):
         return "restart"

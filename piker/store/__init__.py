@@ -1,1 +1,1 @@
-"""What daemons keep on disk: emsd's journal and ledger, and the latch that halts all."""
+"""emsd's state on disk: the journal and ledger in SQLite, the halt, and the mark that it is needed."""

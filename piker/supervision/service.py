@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import trio
@@ -24,6 +25,8 @@ INSTALLED_PYTHON = "/usr/lib/piker/bin/python"
 class LiveService(LiveTarget):
     """A service: its process, and again after a failure, until it ends for good.
 
+    A oneshot is never active: it is up when it has ended well.
+
     Task tree: one task from the first start to that end; in it, while a process runs, one each for
     its output, its notifications, the time it takes to start, and the wish to stop it.
     """
@@ -38,7 +41,8 @@ class LiveService(LiveTarget):
     ) -> None:
         super().__init__(unit, changes, on_log)
         self.unit = unit
-        self.inherits: Callable[[], list[tuple[str, int]]] = list
+        self.sources: list[Callable[[], list[tuple[str, int]]]] = []
+        """Each gives names and descriptors that a process is handed: its sockets add themselves."""
         self.pid: int | None = None
         self.status = ""
         self.restarts = 0
@@ -109,6 +113,8 @@ class LiveService(LiveTarget):
             verdict = judge(self.unit, ended, stopping=self._stop_wanted.is_set())
             if verdict == "failed":
                 self.log(self._reason)
+            if self.unit.type == "oneshot" and verdict == "inactive" and ended.signal is None:
+                self._ups += 1  # it did what it was started for
             if verdict != "restart":
                 return verdict
             if self._up_for_s() >= STEADY_S or ended.code in self.unit.force_restart:
@@ -148,7 +154,7 @@ class LiveService(LiveTarget):
             notify_socket(private / "notify") as notifications,
             surroundings(self.unit, private) as env,
         ):
-            inherited = self.inherits() + self._store.kept
+            inherited = [*chain(*(give() for give in self.sources)), *self._store.kept]
             env["NOTIFY_SOCKET"] = str(private / "notify")
             if inherited:
                 env["LISTEN_FDS"] = str(len(inherited))
@@ -163,7 +169,7 @@ class LiveService(LiveTarget):
     async def _follow(self, process: Process, notifications: socket.socket) -> Ended:
         self.pid = process.pid
         self.become("activating", "start")
-        if not self.unit.notifies:
+        if self.unit.type == "simple":
             self._come_up()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(process.forward, self._on_line)

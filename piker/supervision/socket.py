@@ -1,4 +1,7 @@
-"""A socket that lives: it listens, and has its service started by the first connection."""
+"""A socket that lives: it listens, and has its service started by the first connection.
+
+A service may have several: a connection to any starts it, and it is handed all that listen.
+"""
 
 import errno
 import os
@@ -42,7 +45,7 @@ class LiveSocket(LiveTarget):
         self._trigger = trigger
         self._listener: socket.socket | None = None
         self._listening = trio.CancelScope()
-        service.inherits = self.inherited
+        service.sources.append(self.inherited)
 
     def inherited(self) -> list[tuple[str, int]]:
         """What its service is handed: names and descriptors."""

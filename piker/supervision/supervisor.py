@@ -126,7 +126,9 @@ class Supervisor:
             self._in_order(self._live)
         except CycleError as error:
             del self._live[text]
-            raise BadUnit(f"After= goes in a circle: {' '.join(error.args[1])}") from error
+            raise BadUnit(
+                f"After= and Before= go in a circle: {' '.join(error.args[1])}"
+            ) from error
         self.changes.tell()
         return live
 
@@ -174,16 +176,20 @@ class Supervisor:
         return self._reach({name}, step)
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
-        """By After=; a service is also after its socket, as systemd has it. Raises CycleError."""
-        chosen = set(names)
-        after = {
-            name: [each for each in self._before(name) if each in chosen] for name in sorted(chosen)
-        }
-        return list(TopologicalSorter(after).static_order())
+        """By After= and Before=; a service is also after its sockets, as systemd has it.
 
-    def _before(self, name: str) -> tuple[str, ...]:
-        live = self._live[name]
-        return (*live.head.after, *((live.unit.socket,) if isinstance(live, LiveService) else ()))
+        Raises CycleError.
+        """
+        chosen = sorted(names)
+        after: dict[str, list[str]] = {name: [] for name in chosen}
+        for name in chosen:
+            live = self._live[name]
+            sockets = live.unit.sockets if isinstance(live, LiveService) else ()
+            after[name] += [each for each in (*live.head.after, *sockets) if each in after]
+            for each in live.head.before:
+                if each in after:
+                    after[each].append(name)
+        return list(TopologicalSorter(after).static_order())
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def surroundings(unit: ServiceUnit, private: Path) -> Iterator[dict[str, str]]:
         if unit.state_directories:
             states = [state_directory() / name for name in unit.state_directories]
             for state in states:
-                state.mkdir(mode=0o700, parents=True, exist_ok=True)
+                state.mkdir(mode=unit.state_mode, parents=True, exist_ok=True)
             env["STATE_DIRECTORY"] = ":".join(map(str, states))
         if unit.runtime_directories:
             runtimes = [runtime_directory() / name for name in unit.runtime_directories]

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import socket
 import struct
 import sys
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from piker import log
 
 names = st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True)
+A_MESSAGE_ID = re.compile("[0-9a-f]{32}")
 
 
 def entry_of(datagram: bytes) -> dict[str, str]:
@@ -70,6 +72,16 @@ def test_an_entry_goes_to_the_journal_with_its_fields(home: Path) -> None:
             "MESSAGE_ID": log.MARKET_STALE,
             "PIKER_MARKET": "eurusd.spot.ib",
         }
+
+
+def test_an_entry_about_an_order_is_found_by_its_oid_and_account() -> None:
+    about = log.fields(oid="0190", account="paper.ib", message_id=log.FILL)["fields"]
+    assert about == {"PIKER_OID": "0190", "PIKER_ACCOUNT": "paper.ib", "MESSAGE_ID": log.FILL}
+
+
+def test_every_message_id_is_of_128_bits_and_means_one_thing() -> None:
+    ids = {name: value for name, value in vars(log).items() if A_MESSAGE_ID.fullmatch(str(value))}
+    assert len(set(ids.values())) == len(ids) > 1
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "€" * 1_000_000])

@@ -18,7 +18,10 @@ import trio
 import trio.testing
 from msgspec import structs
 
+from piker.client import open_daemon
 from piker.errors import Refused
+from piker.interfaces import service as answers
+from piker.interfaces.service import Health, HealthReply
 from piker.interfaces.supervisor import (
     SUPERVISOR,
     Done,
@@ -31,6 +34,7 @@ from piker.interfaces.supervisor import (
     UnitsReply,
 )
 from piker.pikerd import CantSupervise, news, supervise, tree
+from piker.store import halt, marks
 from piker.supervision.supervisor import Supervisor, open_supervisor
 from piker.varlink import open_client
 
@@ -63,7 +67,8 @@ if "KEEP" in os.environ:
     signal.signal(signal.SIGTERM, keep_alive)
 if "DEAF" in os.environ:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-listener = socket.socket(fileno=3)
+names = os.environ["LISTEN_FDNAMES"].split(":")
+listener = socket.socket(fileno=3 + (names.index("view") if "view" in names else 0))
 notify("READY=1\nSTATUS=on " + str(os.getpid()))
 while True:
     connection, _ = listener.accept()
@@ -239,8 +244,105 @@ async def test_a_service_starts_with_the_first_connection_and_not_before(suite: 
     assert service.memory_bytes > 1_000_000
 
 
+def write_two_doors(suite: Suite, view: str, trade: str) -> None:
+    """A service, named as the first of its sockets, with two of them."""
+    two = f"Requires={view}.socket {trade}.socket"
+    service = suite.service.replace("Requires=a@%i.socket", two)
+    service = service.replace("[Service]", f"[Service]\nSockets={trade}.socket")
+    suite.write(f"{view}.service", service)
+    for door, fd_name in ((view, "view"), (trade, "trade")):
+        socket_unit = SOCKET.replace("%i", door).replace("=echo", f"={fd_name}")
+        suite.write(f"{door}.socket", f"{socket_unit}Service={view}.service\n")
+
+
+@pytest.mark.parametrize("door", ["b", "b-trade"])
+async def test_a_connection_to_either_socket_starts_a_service_which_is_handed_both(
+    suite: Suite, door: str
+) -> None:
+    write_two_doors(suite, "b", "b-trade")
+    await suite.supervisor.start("b.socket")
+    await suite.supervisor.start("b-trade.socket")
+    async with trio.open_nursery() as nursery:
+        # the echo service answers at "view" only: a connection to the other starts it
+        nursery.start_soon(connect, suite.path(door))
+        service = await suite.until("b.service", lambda unit: unit.active == "active")
+    env = await suite.ask("env", "b")
+    assert isinstance(env, dict)
+    assert (env["LISTEN_FDS"], sorted(env["LISTEN_FDNAMES"].split(":"))) == ("2", ["trade", "view"])
+    assert env["LISTEN_PID"] == str(service.pid)
+
+
+async def connect(path: Path) -> None:
+    await (await trio.open_unix_socket(str(path))).aclose()
+
+
+async def test_a_service_with_two_sockets_that_is_started_by_hand_has_both(suite: Suite) -> None:
+    write_two_doors(suite, "b", "b-trade")
+    await suite.supervisor.start("b.service")
+    assert {suite.unit(name).sub for name in ("b.socket", "b-trade.socket")} == {"listening"}
+    env = await suite.ask("env", "b")
+    assert isinstance(env, dict)
+    assert env["LISTEN_FDS"] == "2"
+
+
+async def test_a_service_ends_with_either_of_its_sockets(suite: Suite) -> None:
+    write_two_doors(suite, "b", "b-trade")
+    await suite.supervisor.start("b.service")
+    await suite.supervisor.stop("b-trade.socket")
+    assert suite.unit("b.service").active == "inactive"
+    assert not exists(str(suite.path("b-trade")))
+
+
+def once(command: str) -> str:
+    return f"[Service]\nType=oneshot\nExecStart={command}\n"
+
+
+async def test_what_is_done_once_is_started_when_it_has_ended_well(suite: Suite) -> None:
+    suite.write("once.service", once(f"/bin/sh -c 'sleep 0.1; touch {suite.root}/done'"))
+    await suite.supervisor.start("once.service")
+    assert exists(f"{suite.root}/done")
+    unit = suite.unit("once.service")
+    assert (unit.active, unit.sub, unit.pid) == ("inactive", "dead", None)
+
+
+async def test_what_is_done_once_can_be_done_again(suite: Suite) -> None:
+    suite.write("once.service", once(f"/bin/mkdir {suite.root}/done"))
+    await suite.supervisor.start("once.service")
+    os.rmdir(f"{suite.root}/done")
+    await suite.supervisor.start("once.service")
+    assert exists(f"{suite.root}/done")
+
+
+async def test_what_is_done_once_and_fails_says_why(suite: Suite) -> None:
+    suite.write("once.service", once("/bin/sh -c 'echo 3 are open; exit 1'"))
+    with pytest.raises(Refused) as refused:
+        await suite.supervisor.start("once.service")
+    reason = "exit code 1: 3 are open"
+    assert refused.value.fault == UnitFailed(unit="once.service", reason=reason)
+    assert suite.unit("once.service").active == "failed"
+
+
+async def test_what_is_done_once_and_is_stopped_was_not_done(suite: Suite) -> None:
+    suite.write("once.service", once("/bin/sleep 1000"))
+    refused: list[str] = []
+
+    async def start() -> None:
+        try:
+            await suite.supervisor.start("once.service")
+        except Refused as no:
+            refused.append(str(no))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start)
+        await trio.testing.wait_all_tasks_blocked()
+        await suite.supervisor.stop("once.service")
+    assert refused == ["The unit did not come up (unit: once.service, reason: killed by SIGTERM)"]
+    assert suite.unit("once.service").active == "inactive"
+    assert suite.lines == []
+
+
 async def test_a_service_finds_what_systemd_would_give_it(suite: Suite) -> None:
-    directories = "StateDirectory=piker-a\nRuntimeDirectory=ra rb\n"
+    directories = "StateDirectory=piker-a\nStateDirectoryMode=0700\nRuntimeDirectory=ra rb\n"
     suite.write("a@.service.d/more.conf", f'[Service]\nEnvironment=A=1 "B=b b"\n{directories}')
     await suite.supervisor.start("a@x.socket")
     env = await suite.ask("env")
@@ -482,11 +584,29 @@ async def test_what_a_unit_says_that_pikerd_does_not_know_is_refused_with_file_a
     assert refused.value.fault == UnitFailed(unit="a@x.socket", reason=reason)
 
 
-async def test_units_that_wait_for_each_other_are_refused(suite: Suite) -> None:
-    suite.write("piker.target", "[Unit]\nAfter=a@x.service\n")
+@pytest.mark.parametrize(
+    ("target", "drop_in"), [("After=a@x.service", ""), ("", "Before=piker.target")]
+)
+async def test_units_that_wait_for_each_other_are_refused(
+    suite: Suite, target: str, drop_in: str
+) -> None:
+    suite.write("piker.target", f"[Unit]\n{target}\n")
+    suite.write("a@.service.d/before.conf", f"[Unit]\n{drop_in}\n")
     await suite.supervisor.start("piker.target")
-    with pytest.raises(Refused, match="After= goes in a circle"):
+    with pytest.raises(Refused, match=r"After= and Before= go in a circle: .*a@x\.service"):
         await suite.supervisor.start("a@x.service")
+
+
+async def test_what_is_before_another_is_up_before_it_and_ends_after_it(suite: Suite) -> None:
+    suite.write("b@.socket", SOCKET.replace("%i", "b"))
+    suite.write("b@.service", suite.service.replace("a@%i", "b@%i"))
+    suite.write("b@.service.d/before.conf", "[Unit]\nWants=a@x.service\nBefore=a@x.service\n")
+    suite.write("a@.service.d/end.conf", "[Service]\nEnvironment=KEEP=1\n")
+    suite.write("b@.service.d/end.conf", "[Service]\nEnvironment=KEEP=1\n")
+    await suite.supervisor.start("b@x.service")
+    await suite.supervisor.stop("piker.target")
+    ends = [line.partition(":")[0] for line in suite.lines if line.endswith("a reason to live")]
+    assert ends == ["a@x.service", "b@x.service"]
 
 
 @pytest.mark.parametrize("name", ["b@x.service", "a@x", "../a@x.socket", "a@.service", ""])
@@ -626,9 +746,77 @@ def daemons(root: Path) -> Suite:
     suite = Suite(root)
     suite.write("datad@.socket", SOCKET)
     suite.write("datad@.service", suite.service.replace("a@%i", "datad@%i"))
+    for daemon in ("paperboi", "brokerd"):
+        suite.write(f"{daemon}@.socket", SOCKET.replace("%i", f"{daemon}-%i"))
+        suite.write(f"{daemon}@.service", suite.service.replace("a@%i", f"{daemon}@%i"))
     suite.write("samplerd.socket", SOCKET.replace("%i", "samplerd"))
     suite.write("samplerd.service", suite.service.replace("a@%i", "samplerd"))
+    write_two_doors(suite, "emsd", "emsd-trade")
+    suite.write("piker-resume.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n")
     return suite
+
+
+BROUGHT_UP = {
+    *("piker.target", "piker-resume.service", "samplerd.socket", "samplerd.service"),
+    *("emsd.socket", "emsd-trade.socket", "emsd.service"),
+    *("datad@x.socket", "datad@x.service", "paperboi@x.socket", "paperboi@x.service"),
+    *("brokerd@x.socket", "brokerd@x.service"),
+}
+"""What pikerd knows of when it runs for one provider."""
+
+
+@pytest.fixture
+def our_units(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The units as they are installed; gives the directory where emsd's state will be."""
+    monkeypatch.delenv("PIKER_UNITS")
+    return root / "state" / "piker-emsd"
+
+
+def units_that_are(supervisor: Supervisor, sub: str) -> set[str]:
+    return {unit.unit for unit in supervisor.units() if unit.sub == sub}
+
+
+async def health(daemon: str, instance: str | None) -> HealthReply:
+    async with open_daemon(daemon, instance, answers.SERVICE) as client:
+        return await client.call(Health(), HealthReply)
+
+
+async def test_each_socket_of_our_own_units_starts_its_daemon(our_units: Path) -> None:
+    doors = [("emsd", "view"), ("emsd", "trade"), ("paperboi", "sim"), ("brokerd", "sim")]
+    async with trio.open_nursery() as nursery:
+        supervisor = await nursery.start(supervise, ["sim"])
+        states = {door: (await health(*door)).state for door in doors}
+        running = {unit.unit for unit in supervisor.units() if unit.pid}
+        nursery.cancel_scope.cancel()
+    # brokerd has no credential here: it starts, and says so
+    assert [states[door] for door in doors] == ["running", "running", "running", "failed"]
+    assert {"emsd.service", "paperboi@sim.service", "brokerd@sim.service"} <= running
+
+
+async def test_our_panic_halts_and_needs_no_emsd(our_units: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        supervisor = await nursery.start(supervise, ["replay"])
+        with trio.fail_after(60):
+            await supervisor.start("piker-panic@replay.service")
+        running = units_that_are(supervisor, "running")
+        nursery.cancel_scope.cancel()
+    latch = halt.read(our_units)
+    assert latch is not None
+    assert latch.reason == "panic at replay"
+    assert "paperboi@replay.service" in running
+    assert "emsd.service" not in running
+
+
+async def test_our_emsd_comes_back_by_itself_when_it_is_needed(our_units: Path) -> None:
+    marks.set_busy(our_units, "2 armed", ["replay"])
+    async with trio.open_nursery() as nursery:
+        supervisor = await nursery.start(supervise, ["sim"])
+        with trio.fail_after(20):
+            while "emsd.service" not in units_that_are(supervisor, "running"):
+                await supervisor.changes.after(supervisor.changes.number)
+        listening = units_that_are(supervisor, "listening")
+        nursery.cancel_scope.cancel()
+    assert {"datad@replay.socket", "paperboi@replay.socket", "datad@sim.socket"} <= listening
 
 
 async def pikerd(*providers: str, env: Sequence[str] = ()) -> trio.Process:
@@ -674,13 +862,11 @@ async def test_the_door_answers_for_units_and_moves_them(daemons: Suite) -> None
             with pytest.raises(Refused) as refused:
                 await client.call(Start(unit="none.service"), Done)
         nursery.cancel_scope.cancel()
-    assert {unit.unit: unit.sub for unit in up.units} == {
-        "datad@x.service": "running",
-        "datad@x.socket": "listening",
-        "piker.target": "active",
-        "samplerd.service": "dead",
-        "samplerd.socket": "listening",
-    }
+    assert {unit.unit for unit in up.units} == BROUGHT_UP
+    sockets = [unit.sub for unit in up.units if unit.unit.endswith(".socket")]
+    assert sockets == ["listening"] * 6
+    running = [unit.unit for unit in up.units if unit.sub == "running"]
+    assert running == ["datad@x.service"]
     assert [unit.sub for unit in down.units if unit.unit == "datad@x.service"] == ["dead"]
     assert refused.value.fault == NoSuchUnit(unit="none.service")
 
@@ -701,8 +887,30 @@ async def test_the_door_tells_every_change_to_who_wants_more(daemons: Suite) -> 
                 seen += [unit.sub for unit in reply.units if unit.unit == "datad@x.service"]
             await daemons.supervisor.stop("datad@x.service")
         nursery.cancel_scope.cancel()
-    assert {unit.sub for unit in before.units} == {"active", "listening", "dead"}
+    assert {unit.sub for unit in before.units} >= {"active", "listening", "dead"}
     assert list(dict.fromkeys(seen)) == ["start", "running"]
+
+
+async def test_pikerd_has_emsd_resume_its_work_when_all_sockets_listen(daemons: Suite) -> None:
+    listening = f"test -S {daemons.path('emsd')} -a -S {daemons.path('x')}"
+    looks = f"/bin/sh -c '{listening} && touch {daemons.root}/resumed'"
+    daemons.write("piker-resume.service", f"[Service]\nType=oneshot\nExecStart={looks}\n")
+    async with trio.open_nursery() as nursery:
+        daemons.supervisor = await nursery.start(supervise, ["x"])
+        await trio.testing.wait_all_tasks_blocked()
+        await daemons.until("piker-resume.service", lambda unit: unit.sub != "start")
+        nursery.cancel_scope.cancel()
+    assert exists(f"{daemons.root}/resumed")
+
+
+async def test_pikerd_runs_although_resume_fails(daemons: Suite) -> None:
+    daemons.write("piker-resume.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n")
+    async with trio.open_nursery() as nursery:
+        daemons.supervisor = await nursery.start(supervise, ["x"])
+        await trio.testing.wait_all_tasks_blocked()
+        await daemons.until("piker-resume.service", lambda unit: unit.active == "failed")
+        assert await daemons.ask("pid")
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_start_that_hangs_does_not_keep_pikerd_from_ending(daemons: Suite) -> None:
@@ -760,8 +968,9 @@ async def test_a_pikerd_under_nohup_outlives_its_terminal(daemons: Suite) -> Non
     assert await finished(process) == (0, "")
 
 
-async def test_pikerd_removes_sockets_at_which_nobody_listens(daemons: Suite) -> None:
-    directory = daemons.runtime / "piker" / "datad"
+@pytest.mark.parametrize("daemon", ["datad", "paperboi", "brokerd", "emsd", "samplerd"])
+async def test_pikerd_removes_sockets_at_which_nobody_listens(daemons: Suite, daemon: str) -> None:
+    directory = daemons.runtime / "piker" / daemon
     directory.mkdir(parents=True)
     left, live, other = (directory / f"{name}.sock" for name in ("left", "live", "other"))
     other.write_text("no socket")

@@ -5,8 +5,16 @@ import random
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    aclosing,
+    asynccontextmanager,
+    closing,
+    nullcontext,
+)
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -14,6 +22,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from piker import paths, service
+from piker.core.description import describe
 from piker.errors import Refused, Unreachable
 from piker.interfaces import Call, Interface
 from piker.interfaces.clock import CLOCK, Ticks
@@ -27,7 +36,14 @@ from piker.interfaces.data import (
     Watch,
     WatchReply,
 )
-from piker.interfaces.introspection import INTROSPECTION, GetInfo, Info
+from piker.interfaces.introspection import (
+    INTROSPECTION,
+    GetInfo,
+    GetInterfaceDescription,
+    Info,
+    InterfaceDescription,
+    MethodNotFound,
+)
 from piker.interfaces.service import (
     SERVICE,
     BrokenConfiguration,
@@ -37,7 +53,7 @@ from piker.interfaces.service import (
     UnknownProvider,
 )
 from piker.notify import Manager as OurManager
-from piker.service import Part, Report, Service
+from piker.service import Doors, Part, Report, Service
 from piker.sharedbars import BarReader
 from piker.transport import listen
 from piker.varlink import Conversation, Server, open_client
@@ -93,6 +109,16 @@ async def test_by_hand_it_says_where_it_listens_and_cleans_up() -> None:
         assert reply.market.fqme == "eurusd.spot.replay"
         assert await daemon.end() == 0
         assert not exists(daemon.path)
+
+
+async def test_by_hand_a_daemon_with_doors_says_where_each_is_and_cleans_up() -> None:
+    files = [str(paths.socket_path("emsd", door)) for door in paths.DOORS["emsd"]]
+    async with a_daemon("emsd") as daemon:
+        said = daemon.stderr()
+        assert [f"INFO emsd listens on unix:{file}\n" in said for file in files] == [True, True]
+        assert [await answers(file) for file in files] == ["emsd", "emsd"]
+        assert await daemon.end() == 0
+    assert [file for file in files if exists(file)] == []
 
 
 async def test_a_second_one_by_hand_is_refused_with_a_line() -> None:
@@ -377,13 +403,18 @@ async def test_a_provider_that_is_broken_is_named(home: Path, source: str, reaso
 
 # --- in the test's own process, on a virtual clock
 
+WINDOW = Interface(PARROT.name, "Is heard.", PARROT.methods[3:4])
+"""A door of its own: the parrot, but only to listen to."""
+ONE_DOOR = {"bird": (PARROT,)}
+TWO_DOORS = {"window": (WINDOW,), "cage": (PARROT,)}
+
 
 class Bird:
     """A daemon that serves a parrot and has a part that the watchdog waits for."""
 
     def __init__(self, service: Service) -> None:
         self.parrot = Parrot()
-        self.handlers: Mapping[Interface, object] = {PARROT: self.parrot}
+        self.handlers: Mapping[Interface, object] = {PARROT: self.parrot, WINDOW: self.parrot}
         self.reason = ""
         self.stuck = False
         self._part: Part = service.part("wings", self._probe)
@@ -405,17 +436,17 @@ class Bird:
 class Flight:
     """A bird's service in the test's own process."""
 
-    def __init__(self, manager: OurManager, idle_exit_s: float) -> None:
+    def __init__(self, manager: OurManager, idle_exit_s: float, doors: Doors = ONE_DOOR) -> None:
         self.service = Service("bird", None, manager)
         self.service.idle_exit_s = idle_exit_s
         self.bird = Bird(self.service)
+        self.doors = doors
         self.path = str(paths.socket_path("bird"))
-        manager.listeners["bird"] = [listen(self.path)]
         self.status: int | None = None
         self.ended = trio.Event()
 
     async def run(self) -> None:
-        self.status = await service._run(self.service, self._open, (PARROT,))
+        self.status = await service._run(self.service, self._open, self.doors)
         self.ended.set()
 
     @asynccontextmanager
@@ -424,15 +455,21 @@ class Flight:
 
 
 @asynccontextmanager
-async def a_flight(idle_exit_s: float = 300.0) -> AsyncIterator[Flight]:
+async def a_flight(idle_exit_s: float = 300.0, doors: Doors = ONE_DOOR) -> AsyncIterator[Flight]:
     """A flight that has begun; it ends with the context."""
     with closing(OurManager()) as manager:
+        manager.listeners = {door: [listen(at(door))] for door in doors}
         async with trio.open_nursery() as nursery:
-            flight = Flight(manager, idle_exit_s)
+            flight = Flight(manager, idle_exit_s, doors)
             nursery.start_soon(flight.run)
             await wait_all_tasks_blocked()
             yield flight
             nursery.cancel_scope.cancel()
+
+
+def at(door: str) -> str:
+    """Where one of the bird's doors is."""
+    return str(paths.socket_path("bird", door))
 
 
 def terminate() -> None:
@@ -673,34 +710,188 @@ async def a_manager(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield manager
 
 
+# --- several doors
+
+
+async def described(door: str) -> str:
+    """What the parrot's interface is to who comes by this door."""
+    async with open_client(at(door), INTROSPECTION, "bird") as client:
+        asked = GetInterfaceDescription(interface=PARROT.name)
+        return (await client.call(asked, InterfaceDescription)).description
+
+
+@virtual
+async def test_each_door_describes_exactly_what_it_serves() -> None:
+    async with a_flight(doors=TWO_DOORS):
+        by_door = {door: await described(door) for door in TWO_DOORS}
+    assert by_door == {"window": describe(WINDOW), "cage": describe(PARROT)}
+    assert by_door["window"] != by_door["cage"]
+
+
+@virtual
+async def test_what_only_another_door_serves_is_not_there() -> None:
+    async with a_flight(doors=TWO_DOORS) as flight:
+        async with open_client(at("window"), PARROT, "bird") as client:
+            with pytest.raises(Refused) as refused:
+                await client.call(Say(text="hm"), Said)
+        async with open_client(at("cage"), PARROT, "bird") as client:
+            await client.call(Say(text="hello"), Said)
+        said = flight.bird.parrot.said
+    assert refused.value.fault == MethodNotFound(method="example.Parrot.Say")
+    assert said == ["hello"]
+
+
+@virtual
+async def test_every_door_says_how_it_is() -> None:
+    async with a_flight(doors=TWO_DOORS):
+        for door in TWO_DOORS:
+            async with open_client(at(door), SERVICE, "bird") as client:
+                assert (await client.call(Health(), HealthReply)).status == "0 said"
+
+
+@virtual
+@pytest.mark.parametrize("door", TWO_DOORS)
+async def test_a_conversation_at_any_door_keeps_it_alive(door: str) -> None:
+    async with a_flight(doors=TWO_DOORS) as flight:
+        async with open_client(at(door), WINDOW, "bird") as client:
+            replies = client.replies(Chatter(words=1), Word)
+            await anext(replies)
+            await trio.sleep(1000)
+            assert not flight.ended.is_set()
+            await replies.aclose()
+        await flight.ended.wait()
+        assert flight.status == 0
+
+
+@virtual
+async def test_told_to_end_it_ends_streams_and_answers_commands_at_all_doors() -> None:
+    async with a_flight(doors=TWO_DOORS) as flight:
+        window, cage = await a_peer(at("window")), await a_peer(at("cage"))
+        await window.write(call("example.Parrot.Chatter", more=True, words=1))
+        await wait_all_tasks_blocked()
+        await cage.write(call("example.Parrot.Say", text="asked"))
+        terminate()
+        assert await cage.read_to_the_end() == [{"parameters": {"text": "asked"}}]
+        assert len(await window.read_to_the_end()) == 1
+        await flight.ended.wait()
+        await window.hang_up()
+        await cage.hang_up()
+
+
+@virtual
+async def test_the_watchdog_is_fed_when_all_doors_answer(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "8000000")
+    async with a_manager(home, monkeypatch) as manager, a_flight(doors=TWO_DOORS) as flight:
+        await manager.hear("WATCHDOG=1")
+        assert flight.bird.parrot.said == []
+
+
+async def by_hand(opened: AbstractAsyncContextManager[Bird]) -> None:
+    """A daemon with two doors that nobody listened for; it ends when it is told to."""
+    with closing(OurManager()) as manager:
+        await service._run(Service("bird", None, manager), lambda _: opened, TWO_DOORS)
+
+
+@virtual
+async def test_by_hand_it_listens_at_each_door_and_cleans_up() -> None:
+    bird = Bird(Service("bird", None, OurManager()))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(by_hand, nullcontext(bird))
+        await wait_all_tasks_blocked()
+        assert [await answers(at(door)) for door in TWO_DOORS] == ["bird", "bird"]
+        terminate()
+    assert [door for door in TWO_DOORS if exists(at(door))] == []
+
+
+@virtual
+async def test_by_hand_a_door_that_is_taken_leaves_none_behind() -> None:
+    bird = Bird(Service("bird", None, OurManager()))
+    with listen(at("cage")):
+        await by_hand(nullcontext(bird))
+    assert [door for door in TWO_DOORS if exists(at(door))] == ["cage"]
+
+
+class ClosedCage(AbstractAsyncContextManager[Bird]):
+    async def __aenter__(self) -> Bird:
+        raise Refused(UnknownProvider(provider="bird", known=()))
+
+    async def __aexit__(self, *_: object) -> None:
+        """Was never entered."""
+
+
+@virtual
+@pytest.mark.parametrize(("door", "interface"), [("window", WINDOW), ("cage", PARROT)])
+async def test_what_cannot_work_answers_so_at_all_doors(door: str, interface: Interface) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(by_hand, ClosedCage())
+        await wait_all_tasks_blocked()
+        fault = await fault_of(at(door), interface, Chatter(words=1))
+        terminate()
+    assert fault == UnknownProvider(provider="bird", known=())
+
+
+async def test_a_socket_that_is_no_door_is_refused_with_a_line(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bird = Bird(Service("bird", None, OurManager()))
+    with closing(OurManager()) as manager, listen(str(home / "a.sock")) as stray:
+        manager.listeners["chimney"] = [stray]
+        bird_of = Service("bird", None, manager)
+        assert await service._run(bird_of, lambda _: nullcontext(bird), TWO_DOORS) == 1
+    expected = "bird can't listen: expected sockets named window, cage, was also given chimney"
+    assert caplog.messages == [expected]
+
+
 # --- no connection is lost to an idle exit
 
 CLIENTS, CALLS = 2, 300
 IDLE_EXIT_S = 0.002
 
 
-async def test_no_connection_is_lost_while_it_ends_and_is_started_again(home: Path) -> None:
-    path = str(home / "a.sock")
-    with listen(path) as listener:
+@pytest.mark.parametrize("doors", [{"a": (PARROT,)}, {"a": (PARROT,), "b": (PARROT,)}], ids=len)
+async def test_no_connection_is_lost_while_it_ends_and_is_started_again(
+    home: Path, doors: Doors
+) -> None:
+    with ExitStack() as stack:
+        listeners = {
+            door: stack.enter_context(listen(str(home / f"{door}.sock"))) for door in doors
+        }
         async with trio.open_nursery() as daemons:
             starts: list[int] = []
-            daemons.start_soon(starts_again, listener, starts)
+            daemons.start_soon(starts_again, doors, listeners, starts)
             async with trio.open_nursery() as clients:
-                for seed in range(CLIENTS):
+                for seed, (door, _) in zip(range(CLIENTS), cycle(doors.items())):
+                    path = str(home / f"{door}.sock")
                     clients.start_soon(trio.to_thread.run_sync, calls, path, seed)
             daemons.cancel_scope.cancel()
     assert len(starts) > 1
 
 
-async def starts_again(listener: socket.socket, starts: list[int]) -> None:
+async def starts_again(
+    doors: Doors, listeners: Mapping[str, socket.socket], starts: list[int]
+) -> None:
     """Start it whenever somebody connects, as a socket unit does."""
     while True:
-        await trio.lowlevel.wait_readable(listener)
+        await a_caller(listeners.values())
         with closing(OurManager()) as manager:
-            manager.listeners["a"] = [listener.dup()]
-            flight = Flight(manager, IDLE_EXIT_S)
+            manager.listeners = {door: [each.dup()] for door, each in listeners.items()}
+            flight = Flight(manager, IDLE_EXIT_S, doors)
             starts.append(len(starts))
             await flight.run()
+
+
+async def a_caller(listeners: Iterable[socket.socket]) -> None:
+    """Wait until somebody has connected to any."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(listener: socket.socket) -> None:
+            await trio.lowlevel.wait_readable(listener)
+            nursery.cancel_scope.cancel()
+
+        for listener in listeners:
+            nursery.start_soon(wait, listener)
 
 
 def calls(path: str, seed: int) -> None:

@@ -5,7 +5,7 @@ import os
 import resource
 import socket
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from tests.fakes.parrot import (
     Hatched,
     Lay,
     Mood,
+    Parrot,
     Said,
     Say,
     Swear,
@@ -574,6 +575,33 @@ async def test_a_full_table_of_descriptors_delays_and_loses_nobody(
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         await cage.server.drain()
         listener.close()
+
+
+def a_server_for_ten_at_each_of_two_doors() -> Server:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+    try:
+        return Server("parrot.service", {PARROT: Parrot()}, {PARROT: Parrot()})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_crowd_at_one_door_keeps_nobody_from_another(home: Path) -> None:
+    server = a_server_for_ten_at_each_of_two_doors()
+    crowded, free = str(home / "crowded.sock"), str(home / "free.sock")
+    with listen(crowded) as one, listen(free) as two:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.serve, [one], [two])
+            async with AsyncExitStack() as stack:
+                for _ in range(10):
+                    guest = await stack.enter_async_context(open_client(crowded, PARROT, "parrot"))
+                    await guest.call(Say(text="hm"), Said)
+                late = await stack.enter_async_context(open_client(crowded, PARROT, "parrot"))
+                with pytest.raises(Unreachable, match="did not answer Say"):
+                    await late.call(Say(text="hm"), Said, 0.1)
+                await says(free, "hello")
+            await says(crowded, "hello")
+            await server.drain()
 
 
 # --- what every service says about itself

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,14 +10,27 @@ from machine import USER, Machine, wait_until
 
 from piker import log
 from piker.sharedbars import BarReader
+from tests.system.asking import SOCKETS, configure, files, is_active, start_and_enter
 from tests.system.dialogue import Dialogue
 
 pytestmark = pytest.mark.system
 
 MARKET = "eurusd.spot.replay"
-SOCKETS = "/run/user/1000/piker"
-SERVICES = ["datad@replay.service", "samplerd.service"]
+DAEMONS = {
+    "datad@replay.service": [],
+    "samplerd.service": [],
+    "emsd.service": ["piker-emsd"],
+    "paperboi@replay.service": ["piker-paperboi"],
+    "brokerd@sim.service": [],
+}
+"""Each daemon, and its state, which on systemd 252 lies in the configuration directory."""
+SERVICES = list(DAEMONS)
+LISTENING = {
+    *("datad@replay.socket", "paperboi@replay.socket", "brokerd@replay.socket"),
+    *("samplerd.socket", "emsd.socket", "emsd-trade.socket"),
+}
 SEARCH = {"pattern": "eurusd"}
+UNITS = Path(__file__).parents[2] / "units"
 # more bars than a test waits for
 MANY = 1000
 
@@ -44,11 +58,6 @@ CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1]
 CONNECTING = ["python3", "-c", CONNECT]
 
 
-def configure(machine: Machine, text: str) -> None:
-    """Write the user's piker.toml."""
-    machine.push(f"/home/{USER}/.config/piker/piker.toml", text)
-
-
 def dialogues(machine: Machine, count: int, provider: str = "replay") -> list[Dialogue]:
     """Conversations with a datad, each over a connection of its own."""
     path = f"{SOCKETS}/datad/{provider}.sock"
@@ -58,11 +67,6 @@ def dialogues(machine: Machine, count: int, provider: str = "replay") -> list[Di
 def dialogue(machine: Machine, provider: str = "replay") -> Dialogue:
     """A conversation with a datad."""
     return dialogues(machine, 1, provider)[0]
-
-
-def is_active(machine: Machine, unit: str) -> bool:
-    """Whether a unit is up."""
-    return machine.show(unit, "ActiveState") == "active"
 
 
 def restarts(machine: Machine, unit: str) -> int:
@@ -82,6 +86,18 @@ def test_starting_a_service_gives_an_active_unit_and_its_socket(machine: Machine
     assert is_active(machine, "datad@replay.service")
     assert is_active(machine, "datad@replay.socket")
     assert machine.exists(f"{SOCKETS}/datad/replay.sock")
+
+
+def test_starting_a_datad_has_all_listened_for_that_trades_on_its_prices(machine: Machine) -> None:
+    machine.systemctl_user("start", "datad@replay")
+    wait_until(lambda: listening(machine) == LISTENING, "all sockets")
+    assert len(daemons(machine)) == 1
+
+
+def listening(machine: Machine) -> set[str]:
+    """The suite's sockets that listen."""
+    listed = machine.systemctl_user("list-units", "--plain", "--no-legend", "--type=socket")
+    return {name for line in listed.splitlines() if (name := line.split()[0]) in LISTENING}
 
 
 def test_a_connection_alone_starts_a_service(machine: Machine) -> None:
@@ -200,15 +216,27 @@ def test_stopping_the_target_leaves_nothing(machine: Machine) -> None:
     assert len(daemons(machine)) == 3
     machine.systemctl_user("stop", "piker.target")
     assert daemons(machine) == []
-    states = ["--state=active,activating,deactivating,failed", "datad@*", "samplerd*"]
+    states = ["--state=active,activating,deactivating,failed"]
+    states += ["datad@*", "samplerd*", "emsd*", "paperboi@*", "brokerd@*"]
     assert machine.systemctl_user("list-units", "--plain", "--no-legend", *states) == ""
     assert machine.run(["find", SOCKETS, "-type", "s"]).stdout == ""
 
 
-def test_a_datad_ends_before_its_clock_when_all_are_stopped(machine: Machine) -> None:
-    machine.systemctl_user("start", "samplerd", "datad@replay")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("datad@replay", "samplerd"),
+        ("paperboi@replay", "datad@replay"),
+        ("emsd", "paperboi@replay"),
+        ("emsd", "brokerd@replay"),
+    ],
+)
+def test_each_daemon_ends_before_those_it_asks_when_all_are_stopped(
+    machine: Machine, first: str, second: str
+) -> None:
+    machine.systemctl_user("start", first, second)
     machine.systemctl_user("stop", "piker.target")
-    assert moment(machine, "datad@replay", "Stopped") <= moment(machine, "samplerd", "Stopping")
+    assert moment(machine, first, "Stopped") <= moment(machine, second, "Stopping")
 
 
 def moment(machine: Machine, unit: str, verb: str) -> int:
@@ -220,12 +248,6 @@ def moment(machine: Machine, unit: str, verb: str) -> int:
 def daemons(machine: Machine) -> list[str]:
     """Command lines of piker's processes."""
     return [line for line in machine.processes() if "/usr/lib/piker" in line]
-
-
-def start_and_enter(machine: Machine, unit: str) -> list[str]:
-    """Start a service; gives what runs a command among the files that it sees."""
-    machine.systemctl_user("start", unit)
-    return ["nsenter", "--mount", f"--target={machine.show(unit, 'MainPID')}"]
 
 
 def test_a_datad_sees_no_home_no_bus_and_no_network(machine: Machine) -> None:
@@ -248,11 +270,6 @@ def network(machine: Machine, pid: str) -> str:
     return machine.run(["readlink", f"/proc/{pid}/ns/net"]).stdout
 
 
-def files(machine: Machine, inside: list[str], directory: str) -> list[str]:
-    """What a process sees in a directory."""
-    return machine.run([*inside, "ls", "-A", directory]).stdout.split()
-
-
 @pytest.mark.parametrize("unit", SERVICES)
 def test_a_home_that_is_elsewhere_is_hidden_too(machine: Machine, unit: str) -> None:
     home = f"/srv/home/{USER}"
@@ -260,7 +277,7 @@ def test_a_home_that_is_elsewhere_is_hidden_too(machine: Machine, unit: str) -> 
     machine.push(f"{home}/.config/piker-credentials/ib", "secret")
     inside = start_and_enter(machine, unit)
     assert files(machine, inside, home) == [".config"]
-    assert files(machine, inside, f"{home}/.config") == ["piker"]
+    assert files(machine, inside, f"{home}/.config") == ["piker", *DAEMONS[unit]]
 
 
 def move_home(machine: Machine, home: str) -> None:
@@ -280,7 +297,8 @@ def test_secrets_outside_the_home_are_hidden_too(machine: Machine, unit: str) ->
     machine.run(["systemctl", "daemon-reload"])
     machine.run(["systemctl", "restart", "user@1000"])
     inside = start_and_enter(machine, unit)
-    assert files(machine, inside, "/srv/config") == ["piker", "piker-credentials"]
+    seen = ["piker", "piker-credentials", *DAEMONS[unit]]
+    assert sorted(files(machine, inside, "/srv/config")) == sorted(seen)
     assert files(machine, inside, "/srv/config/piker-credentials") == []
 
 
@@ -335,7 +353,8 @@ def test_piker_watch_shows_live_quotes(machine: Machine) -> None:
 
 def test_systemd_has_nothing_to_say_about_the_installed_units(machine: Machine) -> None:
     units = machine.run(["ls", "/usr/lib/systemd/user"]).stdout.split()
-    ours = [unit for unit in units if unit.startswith(("datad", "samplerd", "piker"))]
+    ours = [unit for unit in units if (UNITS / unit).exists()]
+    assert {"emsd.service", "emsd-trade.socket", "piker-panic@.service"} <= set(ours)
     paths = [f"/usr/lib/systemd/user/{unit}" for unit in ours]
     verify = ["systemd-analyze", "--user", "--man=no", "verify", *paths]
     assert machine.run(verify, user=USER).stderr == ""
