@@ -92,7 +92,7 @@ class Connection:
     async def writable(self) -> None:
         """Wait until there is room to send. Raises HungUp."""
         try:
-            await trio.lowlevel.wait_writable(self._socket)
+            await trio.lowlevel.wait_writable(self._open_socket())
         except (trio.ClosedResourceError, OSError, ValueError) as error:
             raise HungUp(str(error)) from error
 
@@ -114,9 +114,15 @@ class Connection:
     async def _readable(self) -> None:
         self._in_a_row = 0
         try:
-            await trio.lowlevel.wait_readable(self._socket)
+            await trio.lowlevel.wait_readable(self._open_socket())
         except (trio.ClosedResourceError, OSError, ValueError) as error:
             raise HungUp(str(error)) from error
+
+    def _open_socket(self) -> socket.socket:
+        """The socket, for trio to wait on: it takes -1 of a closed one for a descriptor. HungUp."""
+        if self._socket.fileno() < 0:
+            raise HungUp("it was closed here")
+        return self._socket
 
     async def _let_others_run(self) -> None:
         """A checkpoint costs microseconds: now and then is enough."""

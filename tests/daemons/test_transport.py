@@ -218,3 +218,11 @@ async def a_full_backlog(path: str) -> AsyncIterator[socket.socket]:
         listener.setblocking(False)
         with closing(await connect(path, "filler")), closing(await connect(path, "filler")):
             yield listener
+
+
+async def test_to_wait_on_a_closed_connection_is_a_hang_up_however_often() -> None:
+    for _ in range(2):
+        async with a_connection() as (connection, _peer):
+            connection.close()
+            with pytest.raises(HungUp, match="it was closed here"):
+                await connection.writable()
