@@ -1,4 +1,7 @@
-"""sim: endless two-sided markets from a seed, any number of them, at any rate."""
+"""sim: endless two-sided markets from a seed, any number of them, at any rate.
+
+It trades on a venue of its own, a process apart: `python -m piker.brokers.sim.venue`.
+"""
 
 from typing import Annotated
 
@@ -19,6 +22,13 @@ class Settings(brokers.Settings, frozen=True, kw_only=True, forbid_unknown_field
         float, Meta(description="quotes a second of each market; 0: as fast as possible")
     ] = 10.0
     seed: Annotated[int, Meta(description="the same seed gives the same prices and sizes")] = 1
+    venue: Annotated[
+        str | None,
+        Meta(
+            description="socket of the venue to trade on, an absolute path; "
+            "default: piker/sim-venue/venue.sock in the runtime directory"
+        ),
+    ] = None
 
 
 PROVIDER = brokers.Provider(
@@ -30,8 +40,10 @@ PROVIDER = brokers.Provider(
             "get_mkt_info": "piker.brokers.sim.feed:get_mkt_info",
             "stream_quotes": "piker.brokers.sim.feed:stream_quotes",
             "open_symbol_search": "piker.brokers.sim.search:open_symbol_search",
-        }
+        },
+        "brokerd": {"open_trade_dialog": "piker.brokers.sim.trade:open_trade_dialog"},
     },
+    credentials=("token",),
     settings=Settings,
     limits=brokers.Limits(markets=MOST_MARKETS),
 )
