@@ -1,1 +1,1 @@
-"""emsd's state on disk: the journal and ledger in SQLite, the halt, and the mark that it is needed."""
+"""emsd's state on disk: journal and ledger in SQLite, the halt, the mark that it is needed."""

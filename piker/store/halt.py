@@ -4,6 +4,7 @@ emsd reads it before every send; `piker halt` has emsd set it, and piker.panic d
 While the file is there no new order leaves, whatever the file holds.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +25,12 @@ class Latch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def read(directory: Path) -> Latch | None:
     """The latch, if it is set. One that can't be read halts as well, and says so."""
-    path = directory / NAME
+    path = f"{directory}/{NAME}"
+    if not os.path.lexists(path):  # asked before everything that leaves, so it has to cost little
+        return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Latch)
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(), type=Latch)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
