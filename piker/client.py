@@ -1,9 +1,12 @@
 """Which daemon answers for a market, and how it is reached: for programs and the command line."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+
+import trio
 
 from piker import brokers, paths
+from piker.core.mirror import Change, Mirror, history
 from piker.errors import Refused, Unreachable
 from piker.interfaces import Interface
 from piker.interfaces.data import (
@@ -19,9 +22,24 @@ from piker.interfaces.data import (
     Watch,
     WatchReply,
 )
+from piker.interfaces.introspection import InvalidParameter
+from piker.interfaces.orders import (
+    ORDERS,
+    ORDERS_VIEW,
+    Orders,
+    OrdersReply,
+    Timeline,
+    TimelineReply,
+    TooOld,
+)
 from piker.markets import Market
 from piker.sharedbars import BarReader
 from piker.varlink import Client, open_client
+
+RETRY_S = 0.5
+"""Pause before a daemon that went away is asked again; its socket may be gone for a moment."""
+
+Lost = Callable[[Unreachable], None]
 
 
 def listening() -> tuple[str, ...]:
@@ -42,8 +60,11 @@ def asked() -> tuple[str, ...]:
 async def open_daemon(
     daemon: str, instance: str | None, interface: Interface
 ) -> AsyncIterator[Client]:
-    """A connection to a daemon, which starts it. Raises Unreachable."""
-    unit = f"{daemon}@{instance}" if instance else daemon
+    """A connection to a daemon, which starts it. Raises Unreachable.
+
+    For a daemon with several doors `instance` is the door's name, as in ("emsd", "view").
+    """
+    unit = paths.unit_name(daemon, instance)
     path = str(paths.socket_path(daemon, instance))
     async with open_client(path, interface, unit) as client:
         yield client
@@ -116,6 +137,93 @@ async def bars(fqme: str, period_s: int) -> AsyncGenerator[BarReader, None]:
     finally:
         if reader:
             reader.close()
+
+
+def trading() -> AbstractAsyncContextManager[Client]:
+    """A connection to emsd, for orders and all else. Raises Unreachable."""
+    return open_daemon("emsd", "trade", ORDERS)
+
+
+def viewing() -> AbstractAsyncContextManager[Client]:
+    """A connection to emsd that can change nothing. Raises Unreachable."""
+    return open_daemon("emsd", "view", ORDERS_VIEW)
+
+
+async def orders(since_seq: int | None = None) -> AsyncGenerator[OrdersReply, None]:
+    """Every order, then every event; or the events after one. Raises Refused or Unreachable."""
+    async with (
+        viewing() as emsd,
+        aclosing(emsd.replies(Orders(since_seq=since_seq), OrdersReply)) as replies,
+    ):
+        async for reply, _ in replies:
+            yield reply
+
+
+async def follow_orders(mirror: Mirror, lost: Lost) -> AsyncGenerator[list[Change], None]:
+    """What changes in a mirror, over emsd's restarts, without a gap or a repeat.
+
+    When too much was missed, or emsd's journal is an older copy, it is compared with a book taken
+    anew. `lost` hears each time that emsd went away. Raises Refused; and Unreachable if it never
+    was reached.
+    """
+    reached = mirror.since is not None
+    while True:
+        if mirror.since is None:
+            mirror.start_over()
+        try:
+            async with aclosing(orders(mirror.since)) as replies:
+                async for reply in replies:
+                    reached = True
+                    yield mirror.take(reply)
+        except Refused as no:
+            if mirror.since is None or not isinstance(no.fault, TooOld | InvalidParameter):
+                raise
+            mirror.start_over()
+        except Unreachable as error:
+            if not reached:
+                raise
+            lost(error)
+            await trio.sleep(RETRY_S)
+
+
+async def follow_order(oid: str, lost: Lost) -> AsyncGenerator[Change, None]:
+    """Every event of an order from its beginning, until it is closed. Raises as `follow_orders`."""
+    seen = 0
+    while True:
+        try:
+            timeline = await _timeline(oid)
+        except Unreachable as error:
+            if not seen:
+                raise
+            lost(error)
+            await trio.sleep(RETRY_S)
+            continue
+        async with aclosing(_since(timeline, seen, lost)) as changes:
+            async for change in changes:
+                seen = change.news.seq if change.news else seen
+                yield change
+                if change.life.closed:
+                    return
+
+
+async def _timeline(oid: str) -> TimelineReply:
+    async with viewing() as emsd:
+        return await emsd.call(Timeline(oid=oid), TimelineReply)
+
+
+async def _since(timeline: TimelineReply, seen: int, lost: Lost) -> AsyncGenerator[Change, None]:
+    """An order's changes after an event, until there is one whose event was missed."""
+    for change in history(timeline.events):
+        if change.news and change.news.seq > seen:
+            yield change
+    mirror = Mirror.with_one(timeline.life, timeline.events[-1].seq)
+    async with aclosing(follow_orders(mirror, lost)) as replies:
+        async for changes in replies:
+            for change in changes:
+                if change.life.order.oid == timeline.life.order.oid:
+                    if change.news is None:
+                        return
+                    yield change
 
 
 async def _describe(provider: str, name: str) -> Market:

@@ -1,4 +1,5 @@
-"""The `piker` command. Each subcommand is a module, imported when it is called.
+"""The `piker` command. Each subcommand is a module, or a function of one that it shares
+with its like, imported when it is called.
 
 Exit status: 0, 1 refused or failed, 2 usage, 3 unreachable, 130 interrupted.
 """
@@ -7,6 +8,7 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Callable
 
 COMMANDS = {
     "up": ("piker.cli.up", "run the suite in the foreground, where there is no systemd manager"),
@@ -14,6 +16,21 @@ COMMANDS = {
     "watch": ("piker.cli.watch", "follow markets"),
     "bars": ("piker.cli.bars", "follow a market's bars"),
     "search": ("piker.cli.search", "find markets"),
+    "buy": ("piker.cli.submit:buy", "buy, or have a hidden order armed"),
+    "sell": ("piker.cli.submit:sell", "sell, or have a hidden order armed"),
+    "alert": ("piker.cli.submit:alert", "be told when a price is reached"),
+    "orders": ("piker.cli.orders", "the orders, and what happens to them"),
+    "order": ("piker.cli.order", "one order's whole life"),
+    "amend": ("piker.cli.changes:amend", "give an order another size, limit or trigger"),
+    "cancel": ("piker.cli.changes:cancel", "cancel an order, or all"),
+    "flatten": ("piker.cli.changes:flatten", "cancel an account's orders, close its positions"),
+    "positions": ("piker.cli.positions", "what is held, and what it earned"),
+    "ledger": ("piker.cli.ledger", "fills, fees and adjustments; export, backup"),
+    "limits": ("piker.cli.halting:limits", "what risk allows"),
+    "halt": ("piker.cli.halting:halt", "let no new order leave"),
+    "resume": ("piker.cli.halting:resume", "end a halt"),
+    "resolve": ("piker.cli.changes:resolve", "say what became of an order, where nobody knows"),
+    "accept": ("piker.cli.halting:accept", "take an unexplained position as it is"),
     "brokercheck": ("piker.cli.brokercheck", "check what a provider supports and what is broken"),
     "config": ("piker.cli.config", "check the configuration"),
 }
@@ -49,8 +66,11 @@ def dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         print(f"piker: expected a command, was {name!r}; see piker --help", file=sys.stderr)
         return USAGE
-    status: int = importlib.import_module(COMMANDS[name][0]).main(arguments[1:])
-    return status
+    module, _, function = COMMANDS[name][0].partition(":")
+    command: Callable[[list[str]], int] = getattr(
+        importlib.import_module(module), function or "main"
+    )
+    return command(arguments[1:])
 
 
 def explain(error: BaseException) -> int:
@@ -70,8 +90,7 @@ def explain(error: BaseException) -> int:
     print(f"piker: {error}", file=sys.stderr)
     if isinstance(error, Refused):
         return FAILED
-    if "datad" in str(error):
-        print(_how_to_start(str(error)), file=sys.stderr)
+    print(_how_to_start(str(error)), end="", file=sys.stderr)
     return UNREACHABLE
 
 
@@ -86,7 +105,13 @@ def _how_to_start(problem: str) -> str:
     """For a person to copy; the text of an Unreachable names the unit."""
     named = re.search(r"datad@([\w-]+)", problem)
     provider = named[1] if named else "replay"
-    return f"Start it with `systemctl --user start datad@{provider}`, or `piker up {provider}`."
+    if "datad" in problem:
+        return (
+            f"Start it with `systemctl --user start datad@{provider}`, or `piker up {provider}`.\n"
+        )
+    if "emsd does not listen" in problem:
+        return "Start it with `systemctl --user start emsd.socket`, or `piker up`.\n"
+    return ""
 
 
 def overview() -> str:

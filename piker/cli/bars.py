@@ -27,7 +27,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parse = parser("bars", "Follow a market's bars, made from when they are first asked for.")
+    parse = parser(
+        "bars",
+        "Follow a market's bars, made from when they are first asked for.",
+        "eurusd.spot.replay --period 1min",
+    )
     parse.add_argument("market", help="its name, as eurusd.spot.replay or less")
     parse.add_argument("--period", type=span, default=1.0, help="length of a bar: 1s or 1min")
     parse.add_argument("--last", type=positive, default=20, help="show so many")

@@ -12,7 +12,7 @@ MARKS = {"ok": "ok", "unsupported": "--", "broken": "BROKEN"}
 
 def main(arguments: list[str]) -> int:
     """Print each check; 1 if anything is broken."""
-    parse = parser("brokercheck", "Check what a provider supports and what is broken.")
+    parse = parser("brokercheck", "Check what a provider supports and what is broken.", "replay")
     parse.add_argument("provider", help=f"its name: {', '.join(brokers.known())}")
     parse.add_argument("market", nargs="*", help="markets to try; default: some that it finds")
     parse.add_argument("--time", type=span, default=10.0, help="wait so long for each, as 10s")

@@ -1,6 +1,7 @@
 """make demo: the suite on recorded data, for about twenty seconds, in a place of its own.
 
-pikerd runs here, in the foreground; the daemons are its children and end with it.
+Quotes, bars, and a hidden paper order near the price, from its arming to its position. pikerd
+runs here, in the foreground; the daemons are its children and end with it.
 """
 
 import os
@@ -8,23 +9,39 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
+from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from piker import pikerd
-from piker.cli import FAILED, INTERRUPTED, explain
+from piker import client, pikerd
+from piker.accounts import PAPER
+from piker.cli import FAILED, INTERRUPTED, desk, explain, lines
 from piker.cli.bars import Printer, look, table
 from piker.cli.board import Board, Lines, Rows
 from piker.cli.following import Progress, again, follow
+from piker.cli.submit import new_oid
+from piker.core.wording import number, rounded
 from piker.errors import Refused, Unreachable
+from piker.interfaces.orders import (
+    PositionLine,
+    Positions,
+    PositionsReply,
+    Submit,
+    SubmitReply,
+)
+from piker.orders import Order
 from piker.sharedbars import BarReader
 
 SECONDS = 20.0
 MARKETS = ("eurusd.spot.replay", "if2312.cffex.replay")
 BARS_OF = MARKETS[0]
+SIZE = Decimal(1000)
+SUBMIT_S = 30.0
+"""The first order opens the paper account, and has emsd follow the market."""
 SHOWN_BARS = 10
 LOG_LINES = 10
 """Of what the daemons said, the last lines are shown when something went wrong."""
@@ -100,6 +117,47 @@ async def _watch(seen: "Seen") -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow, "replay", MARKETS, None, seen.quotes.take)
         nursery.start_soon(again, look_at_bars)
+        nursery.start_soon(_trade, seen)
+
+
+async def _trade(seen: "Seen") -> None:
+    """Have a hidden order armed at the price that is asked now, and show what comes of it."""
+    order = Order(
+        oid=new_oid(),
+        account=PAPER,
+        market=MARKETS[0],
+        side="buy",
+        size=SIZE,
+        kind="dark",
+        trigger=await _asked(MARKETS[0]),
+        when="below",
+    )
+    async with client.trading() as emsd:
+        await emsd.call(Submit(order=order), SubmitReply, SUBMIT_S)
+    async with aclosing(client.follow_order(order.oid, desk.say_lost)) as changes:
+        async for change in changes:
+            seen.tell(lines.news(change, {}))
+            seen.filled += change.life.state == "filled"
+    async with client.viewing() as emsd:
+        for line in (await emsd.call(Positions(), PositionsReply)).positions:
+            seen.tell(_held(line))
+
+
+async def _asked(market: str) -> Decimal:
+    """What is asked for in a market, as soon as anything is."""
+    async with aclosing(client.watch("replay", [market])) as replies:
+        async for reply in replies:
+            shown = [each.last for each in reply.markets] + [each.ticks for each in reply.quotes]
+            for tick in chain(*shown):
+                if tick.kind == "ask":
+                    return Decimal(repr(tick.price))
+    raise Unreachable(f"datad@replay ended the stream of {market}")
+
+
+def _held(line: PositionLine) -> str:
+    held = line.position
+    average = rounded(held.average_price)
+    return f"{held.account} holds {number(held.size)} {held.market} at {average} {held.currency}"
 
 
 def _sum_up(seen: "Seen") -> None:
@@ -109,27 +167,32 @@ def _sum_up(seen: "Seen") -> None:
         "quotes": seen.quotes.quotes,
         "bars": seen.bars,
         "markets": sum(bool(row.quotes) for row in rows),
+        "filled order": seen.filled,
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items())
-    if not counts["bars"] or counts["markets"] < len(MARKETS):
-        raise Failed(f"expected quotes of {len(MARKETS)} markets, and bars; saw {told}")
+    if not (counts["bars"] and seen.filled) or counts["markets"] < len(MARKETS):
+        raise Failed(f"expected {len(MARKETS)} markets, bars and an order that fills; saw {told}")
     print(f"demo: ok ({told})", flush=True)
 
 
 class Seen:
-    """What was seen: quotes, and final bars of one market."""
+    """What was seen: quotes, final bars of one market, and what became of an order."""
 
     quotes: Rows
 
     def __init__(self) -> None:
         self._newest_ns = -1
         self.bars = 0
+        self.filled = 0
 
     def __enter__(self) -> object:
         return self
 
     def __exit__(self, *error: Any) -> object:
         return None
+
+    def tell(self, line: str) -> None:
+        """Show what happened to the order, or what it came to."""
 
     def show(self, reader: BarReader) -> None:
         """Count bars that have become final."""
@@ -147,6 +210,10 @@ class AsLines(Seen):
         self.quotes = Lines()
         self._printer = Printer(BARS_OF, json=False)
 
+    def tell(self, line: str) -> None:
+        """Print it."""
+        print(line, flush=True)
+
     def show(self, reader: BarReader) -> None:
         """Print new bars."""
         super().show(reader)
@@ -162,6 +229,7 @@ class OnScreen(Seen):
         super().__init__()
         self.quotes = self._board = Board()
         self._bars: Any = ""
+        self._told: list[str] = []
         self._live = Live(get_renderable=self._render, refresh_per_second=10)
 
     def __enter__(self) -> object:
@@ -171,6 +239,10 @@ class OnScreen(Seen):
         self._live.__exit__(*error)
         return None
 
+    def tell(self, line: str) -> None:
+        """Draw it below the bars."""
+        self._told.append(line)
+
     def show(self, reader: BarReader) -> None:
         """Draw the newest bars."""
         super().show(reader)
@@ -179,7 +251,7 @@ class OnScreen(Seen):
     def _render(self) -> Any:
         from rich.console import Group
 
-        return Group(self._board.table(), "", self._bars)
+        return Group(self._board.table(), "", self._bars, "", *map(lines.plain, self._told))
 
 
 if __name__ == "__main__":

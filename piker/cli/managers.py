@@ -5,13 +5,14 @@ from contextlib import suppress
 import trio
 from msgspec import Struct
 
+from piker.cli import desk, lines
 from piker.client import open_daemon
 from piker.errors import Refused, Unreachable
 from piker.interfaces.service import SERVICE, Health, HealthReply
 from piker.interfaces.supervisor import SUPERVISOR, Unit, Units, UnitsReply
 from piker.paths import socket_path
 
-PATTERNS = [b"datad@*", b"samplerd*", b"piker*"]
+PATTERNS = [b"datad@*", b"emsd*", b"brokerd@*", b"paperboi@*", b"samplerd*", b"piker*"]
 HEALTH_TIMEOUT_S = 2.0
 
 
@@ -30,6 +31,18 @@ class Status(Struct, frozen=True, kw_only=True):
 def ask() -> list[Status]:
     """All units by name; none where nothing runs. Raises Unreachable."""
     return trio.run(_ask)
+
+
+def notes_of_emsd() -> list[str]:
+    """What it says of a halt and of accounts that aren't ready."""
+    return trio.run(_notes_of_emsd)
+
+
+async def _notes_of_emsd() -> list[str]:
+    try:
+        return lines.notes(await desk.accounts(), ())
+    except (Refused, Unreachable) as error:
+        return [str(error)]
 
 
 async def _ask() -> list[Status]:

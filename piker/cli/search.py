@@ -15,7 +15,7 @@ from piker.interfaces.data import Match
 
 def main(arguments: list[str]) -> int:
     """Print what was found, best first; 1 if nothing was."""
-    parse = parser("search", "Find markets by name or description.")
+    parse = parser("search", "Find markets by name or description.", "euro")
     parse.add_argument("pattern", help="what the name or description is like")
     parse.add_argument("--provider", help="ask this one alone")
     parse.add_argument("--limit", type=positive, default=20, help="at most so many of a provider")

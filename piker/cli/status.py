@@ -23,6 +23,7 @@ def main(arguments: list[str]) -> int:
         _print_json(units)
     elif units:
         _print_table(units)
+        _print_notes(units)
     else:
         print("nothing runs; start with `piker up` or `systemctl --user start datad@replay`")
     return 0
@@ -81,6 +82,16 @@ def _print_table(units: "list[Status]") -> None:
         )
     width = None if sys.stdout.isatty() else NO_EDGE
     Console(highlight=False, width=width).print(table)
+
+
+def _print_notes(units: "list[Status]") -> None:
+    """A halt, and accounts that aren't ready, if emsd runs: asking must not start it."""
+    if not any(unit.unit == "emsd.service" and unit.active == "active" for unit in units):
+        return
+    from piker.cli.managers import notes_of_emsd
+
+    for note in notes_of_emsd():
+        print(note)
 
 
 def _state(unit: "Status") -> str:

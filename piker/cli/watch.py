@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parse = parser("watch", "Follow markets.")
+    parse = parser("watch", "Follow markets.", "eurusd.spot.replay --json")
     parse.add_argument("market", nargs="+", help="its name, as eurusd.spot.replay or less")
     parse.add_argument("--json", action="store_true", help="an object a quote, for programs")
     parse.add_argument("--for", type=span, metavar="TIME", dest="time", help="end after, as 5s")

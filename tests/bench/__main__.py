@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench import bars, calls, fanout, journal, latency, memory, start
+from tests.bench import bars, calls, fanout, journal, latency, memory, orders, start, triggers
 from tests.bench.result import Result, table
 
 CASES = {
@@ -15,6 +15,8 @@ CASES = {
     "start": start.run,
     "memory": memory.run,
     "bars": bars.run,
+    "dark_trigger": triggers.run,
+    "orders": orders.run,
     "journal_start": journal.run_start,
     "journal_append": journal.run_append,
 }

@@ -55,7 +55,7 @@ def run_append() -> Iterator[Result]:
             "appends/s",
             lambda: trio.run(_append, directory / "journal", WAITERS, APPENDS, next(numbers)),
             "sqlite3: a commit each",
-            partial(_one_by_one, directory / "peer", ALONE),
+            partial(one_by_one, directory / "peer", ALONE),
             more_is_better=True,
         )
         yield compare(
@@ -64,7 +64,7 @@ def run_append() -> Iterator[Result]:
             "appends/s",
             lambda: trio.run(_append, directory / "journal", 1, ALONE, next(numbers)),
             "sqlite3: a commit each",
-            partial(_one_by_one, directory / "peer", ALONE),
+            partial(one_by_one, directory / "peer", ALONE),
             more_is_better=True,
         )
 
@@ -147,7 +147,7 @@ async def _append(path: Path, waiters: int, appends: int, run: int) -> float:
         return appends / (time.perf_counter() - began)
 
 
-def _one_by_one(path: Path, appends: int) -> float:
+def one_by_one(path: Path, appends: int) -> float:
     """The same rows of the same table, in a file of its own."""
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +25,7 @@ class Rig:
             **os.environ,
             "XDG_RUNTIME_DIR": str(directory),
             "XDG_CONFIG_HOME": str(directory),
+            "XDG_STATE_HOME": str(directory),
             "PIKER_ETC": str(directory),
             "PYTHONPATH": f"{ROOT}:{directory}",
         }
@@ -48,8 +52,8 @@ class Rig:
         self._running.append(process)
         return process
 
-    def start_daemon(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start a daemon by hand and wait until it listens."""
+    def start_daemon(self, *arguments: str, sockets: int = 1) -> "subprocess.Popen[str]":
+        """Start a daemon by hand and wait until it listens on so many sockets."""
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             env=self.environment,
@@ -58,10 +62,11 @@ class Rig:
         )
         self._running.append(process)
         assert process.stderr is not None
-        for line in process.stderr:
-            if "listens on" in line:
-                return process
-        raise RuntimeError(f"{arguments} did not come up")
+        listening = (line for line in process.stderr if "listens on" in line)
+        if len(list(islice(listening, sockets))) < sockets:
+            raise RuntimeError(f"{arguments} did not come up")
+        threading.Thread(target=_drain, args=(process.stderr,), daemon=True).start()
+        return process
 
     def open_gate(self) -> None:
         """Let the burst begin."""
@@ -80,6 +85,13 @@ class Rig:
         """End all of them."""
         for process in list(self._running):
             self.end(process)
+
+
+def _drain(output: IO[str]) -> None:
+    """Read what a daemon logs, so that it never waits for room; until it, or the rig, ends."""
+    with suppress(ValueError, OSError):
+        for _ in output:
+            pass
 
 
 @contextmanager

@@ -35,8 +35,12 @@ class Terminal:
 
     async def press_ctrl_c(self) -> int:
         """As a person does; gives the exit status."""
-        await self._screen.send_all(b"\x03")
+        await self.type("\x03")
         return await self.ended()
+
+    async def type(self, text: str) -> None:
+        """As a person does."""
+        await self._screen.send_all(text.encode())
 
     async def ended(self) -> int:
         """Read to the end; gives the exit status."""

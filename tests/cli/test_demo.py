@@ -14,9 +14,9 @@ from tests.cli.terminal import SHOW_CURSOR, in_terminal
 SHORT = (
     sys.executable,
     "-c",
-    "import sys; from piker.cli import demo; demo.SECONDS = 5.0; sys.exit(demo.main())",
+    "import sys; from piker.cli import demo; demo.SECONDS = 14.0; sys.exit(demo.main())",
 )
-"""The demo; a bar takes a second, and two more until it is final."""
+"""The demo, as long as the recording takes to come back to the order's price."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,9 @@ def its_place_is_left_empty(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 def bars_seen(last_line: str) -> int:
     """How many it says, if all else that it should say is there."""
-    told = re.fullmatch(r"demo: ok \(([1-9]\d*) quotes, ([1-9]\d*) bars, 2 markets\)", last_line)
+    told = re.fullmatch(
+        r"demo: ok \(([1-9]\d*) quotes, ([1-9]\d*) bars, 2 markets, 1 filled order\)", last_line
+    )
     assert told, last_line
     return int(told[2])
 

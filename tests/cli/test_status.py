@@ -51,7 +51,8 @@ async def test_json_is_a_list_of_units_of_the_documented_shape(suite: Supervisor
     status, out, err = await piker("status", "--json")
     assert (status, err) == (0, "")
     told = json.loads(out)
-    assert [list(each) for each in told] == [KEYS] * 7
+    assert [each["unit"] for each in told] == [each.unit for each in suite.units()]
+    assert {tuple(each) for each in told} == {tuple(KEYS)}
     datad = unit(told, "datad@replay.service")
     assert (datad["active"], datad["sub"], datad["conversations"]) == ("active", "running", 0)
     assert datad["status"].startswith("replay: ")
@@ -83,18 +84,20 @@ async def test_a_pipe_gets_a_line_a_unit(suite: Supervisor) -> None:
     status, out, err = await piker("status")
     assert (status, err) == (0, "")
     lines = [line.split() for line in out.splitlines()]
-    assert [line[0] for line in lines] == [
-        "unit",
-        "datad@replay.service",
-        "datad@replay.socket",
-        "datad@sim.service",
-        "datad@sim.socket",
-        "piker.target",
-        "samplerd.service",
-        "samplerd.socket",
-    ]
-    assert [line[1] for line in lines[1:3]] == ["running", "listening"]
-    assert lines[1][-2:] == ["0", "watchers"]
+    assert [line[0] for line in lines] == ["unit", *(each.unit for each in suite.units())]
+    states = {line[0]: line[1:] for line in lines}
+    assert states["datad@replay.service"][0] == "running"
+    assert states["datad@replay.service"][-2:] == ["0", "watchers"]
+    assert states["datad@replay.socket"] == ["listening"]
+
+
+async def test_a_halt_is_told_below_and_asking_does_not_start_emsd(suite: Supervisor) -> None:
+    before = await piker("status")
+    assert [each.unit for each in suite.units() if each.unit == "emsd.service" and each.pid] == []
+    await piker("halt", "too wild")
+    after = await piker("status")
+    assert "HALTED" not in before.out
+    assert after.out.splitlines()[-1] == "HALTED, no new order leaves: too wild"
 
 
 async def test_a_terminal_gets_a_table_in_which_no_name_is_cut(suite: Supervisor) -> None:

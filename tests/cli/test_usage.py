@@ -37,6 +37,12 @@ def test_each_command_tells_how_it_is_used(command: str, capfd: Capture) -> None
     assert out.startswith(f"usage: piker {command} ")
 
 
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"up", "status", "config", "resume"}))
+def test_each_command_that_takes_something_shows_an_example(command: str, capfd: Capture) -> None:
+    call(command, "--help")
+    assert f"\nExample: piker {command} " in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

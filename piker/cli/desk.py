@@ -1,0 +1,173 @@
+"""What commands ask of emsd: which accounts are live, which order is meant, and to submit one."""
+
+import sys
+from collections.abc import Collection, Iterable
+from contextlib import aclosing, suppress
+from typing import Annotated
+
+import trio
+from msgspec import Meta
+
+from piker import brokers, client
+from piker.accounts import PAPER
+from piker.cli.lines import Live, live_by_name
+from piker.core.mirror import Mirror
+from piker.core.names import resolve, similar
+from piker.errors import Fault, Refused, Unreachable
+from piker.interfaces.broker import UnknownAccount
+from piker.interfaces.data import AmbiguousMarket, NoSuchMarket
+from piker.interfaces.orders import (
+    Accounts,
+    AccountsReply,
+    Positions,
+    PositionsReply,
+    Submit,
+    SubmitReply,
+)
+from piker.orders import Order
+
+WHOLE_OID = 36
+"""Characters of a UUID; what is shorter may be a part of one."""
+
+
+class AmbiguousOrder(Fault, frozen=True, kw_only=True):
+    """More than one order begins or ends so."""
+
+    oid: Annotated[str, Meta(description="what was given")]
+    candidates: Annotated[tuple[str, ...], Meta(description="whole ids")]
+
+
+def say(problem: object) -> None:
+    """Tell a person what goes on besides."""
+    print(f"piker: {problem}", file=sys.stderr, flush=True)
+
+
+def say_lost(error: Unreachable) -> None:
+    """Tell that emsd went away, and that it is waited for."""
+    say(f"{error}; trying again")
+
+
+async def accounts() -> AccountsReply:
+    """How the accounts are. Raises Refused or Unreachable."""
+    async with client.viewing() as emsd:
+        return await emsd.call(Accounts(), AccountsReply)
+
+
+async def live() -> Live:
+    """Which accounts trade real money. Raises as `accounts`."""
+    return live_by_name(await accounts())
+
+
+async def book() -> Mirror:
+    """Every order as it stands. Raises Refused or Unreachable."""
+    mirror = Mirror()
+    async with aclosing(client.follow_orders(mirror, say_lost)) as replies:
+        async for _ in replies:
+            if mirror.since is not None:
+                break
+    return mirror
+
+
+async def whole_oid(given: str) -> str:
+    """The order that an oid means, or its beginning or end. Raises Refused or Unreachable."""
+    if len(given) >= WHOLE_OID:
+        return given
+    found = matching(given, (await book()).lives)
+    if len(found) > 1:
+        raise Refused(AmbiguousOrder(oid=given, candidates=found))
+    return found[0] if found else given
+
+
+def matching(given: str, oids: Iterable[str]) -> tuple[str, ...]:
+    """The oids that are it, or else begin or end so."""
+    known = tuple(oids)
+    if given in known:
+        return (given,)
+    return tuple(oid for oid in known if oid.startswith(given) or oid.endswith(given))
+
+
+async def whole_market(name: str) -> str:
+    """A name that emsd can place: one without its provider is asked of all that listen.
+
+    Raises Refused or Unreachable.
+    """
+    if "." in name and client.provider_of(name.lower()) in (*client.listening(), *brokers.known()):
+        return name
+    return (await client.describe(name)).fqme
+
+
+async def narrowed(account: str | None, market: str | None) -> tuple[str | None, str | None]:
+    """The whole names of those of which there is something: what names nothing is refused.
+
+    Raises Refused or Unreachable.
+    """
+    if account is None and market is None:
+        return None, None
+    orders = [life.order for life in (await book()).lives.values()]
+    async with client.viewing() as emsd:
+        held = (await emsd.call(Positions(), PositionsReply)).positions
+        accounts = (await emsd.call(Accounts(), AccountsReply)).accounts
+    positions = [each.position for each in held]
+    names = {each.account for each in orders} | {each.account for each in positions}
+    names |= {each.account for each in accounts}
+    markets = {each.market for each in orders} | {each.market for each in positions}
+    return (
+        None if account is None else whole_account(account, names),
+        None if market is None else market_among(market, markets),
+    )
+
+
+async def account_named(given: str) -> str:
+    """An account by its name, which emsd may not know yet. Raises as `narrowed`."""
+    whole = given if given != PAPER else (await narrowed(given, None))[0]
+    assert whole is not None
+    return whole
+
+
+def whole_account(given: str, known: Collection[str]) -> str:
+    """The account of these that is meant; "paper" is the only paper one. Raises Refused."""
+    paper = [name for name in known if name.startswith(f"{PAPER}.")]
+    found = paper if given == PAPER else [name for name in known if name == given]
+    if len(found) != 1:
+        raise Refused(UnknownAccount(account=given, allowed=tuple(sorted(known))))
+    return found[0]
+
+
+def market_among(given: str, known: Collection[str]) -> str:
+    """The market of these that is meant, by its name or less of it. Raises Refused."""
+    found = []
+    for provider in {client.provider_of(fqme) for fqme in known}:
+        with suppress(Refused):
+            theirs = {fqme for fqme in known if client.provider_of(fqme) == provider}
+            found.append(resolve(given, theirs, provider))
+    if len(found) > 1:
+        raise Refused(AmbiguousMarket(market=given, candidates=tuple(sorted(found))))
+    if not found:
+        raise Refused(NoSuchMarket(market=given, similar=similar(given, known)))
+    return found[0]
+
+
+async def submit(order: Order) -> SubmitReply:
+    """Have an order carried out. If the answer is lost the same order is submitted once more.
+
+    Raises Refused, or Unreachable, which then says whether anything is known of it.
+    """
+    call = Submit(order=order)
+    async with client.trading() as emsd:
+        try:
+            return await emsd.call(call, SubmitReply)
+        except Unreachable as error:
+            say(f"{error}; the same order is submitted again, it is carried out once")
+    await trio.sleep(client.RETRY_S)
+    try:
+        async with client.trading() as emsd:
+            return await emsd.call(call, SubmitReply)
+    except Unreachable as error:
+        unknown = f"outcome of {order.oid} not known; see `piker order {order.oid}`"
+        raise Unreachable(f"{error}; {unknown}") from error
+
+
+async def dry_run(order: Order) -> SubmitReply:
+    """What risk says, and what would be sent. Raises Refused or Unreachable."""
+    async with client.trading() as emsd:
+        return await emsd.call(Submit(order=order, dry_run=True), SubmitReply)

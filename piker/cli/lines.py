@@ -1,0 +1,209 @@
+"""How orders are shown: a JSON object a line, a line of text, a table."""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from piker.core.mirror import Change
+from piker.core.wording import asked, money, number, remedy, rounded, standing, told
+from piker.interfaces.orders import AccountsReply, OrderNews
+from piker.orders import Life
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+NO_EDGE = 1000
+"""Columns where no terminal ends a line: each order has one."""
+TAIL = 8
+"""Digits of an oid that a table in a terminal shows: its last ones are random."""
+
+Live = Mapping[str, bool]
+"""Whether an account trades real money, by name; one that isn't there: nobody knows."""
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """What commands print with --json: how an order stands, and the event that made it so.
+
+    Without an event, event and time_ns are null, and seq is that of the book.
+    """
+
+    event: str | None
+    seq: int
+    oid: str
+    state: str
+    filled: Decimal
+    remaining: Decimal
+    average_price: Decimal | None
+    account: str
+    live: bool | None
+    time_ns: int | None
+    reason: str
+    market: str
+    side: str
+    size: Decimal
+    limit: Decimal | None
+    trigger: Decimal | None
+
+
+def live_by_name(reply: AccountsReply) -> Live:
+    """Whether accounts trade real money."""
+    return {each.account: each.live for each in reply.accounts}
+
+
+def is_live(account: str, live: Live) -> bool | None:
+    """Whether it is real money; None: nobody knows."""
+    return False if money(account, None) == "paper" else live.get(account)
+
+
+def json(life: Life, live: Live, seq: int, news: OrderNews | None = None) -> str:
+    """One line for a program."""
+    order = life.order
+    line = Line(
+        event=type(news.event).__name__ if news else None,
+        seq=news.seq if news else seq,
+        oid=order.oid,
+        state=life.state,
+        filled=life.filled,
+        remaining=life.remaining,
+        average_price=life.average_price,
+        account=order.account,
+        live=is_live(order.account, live),
+        time_ns=news.time_ns if news else None,
+        reason=life.reason,
+        market=order.market,
+        side=order.side,
+        size=life.size,
+        limit=life.limit,
+        trigger=life.trigger,
+    )
+    return msgspec.json.encode(line).decode()
+
+
+def account(name: str, live: Live) -> str:
+    """An account, and whether it is paper or live."""
+    return f"{name} ({money(name, is_live(name, live))})"
+
+
+def text(life: Life, live: Live) -> str:
+    """How an order stands, in a line."""
+    return f"{_what(life, live)}: {_stands(life, life.reason)}"
+
+
+def news(change: Change, live: Live) -> str:
+    """What happened to an order, in a line in local time."""
+    life, event = change.life, change.news
+    when = local(event.time_ns) if event else " " * 8
+    happened = told(event.event) if event else "changed unseen"
+    what = f"{life.order.oid}  {_what(life, live)}: {happened}"
+    return f"{when}  {what} → {_stands(life, '' if event else life.reason)}"
+
+
+def _what(life: Life, live: Live) -> str:
+    return f"{account(life.order.account, live)}: {asked(life)}"
+
+
+def _stands(life: Life, reason: str) -> str:
+    filled = f"filled {done(life)}" if life.filled else ""
+    return "; ".join(filter(None, [standing(life), filled, reason, remedy(life)]))
+
+
+def done(life: Life) -> str:
+    """What is done of it: "500/1000 at 1.1001"."""
+    price = f" at {rounded(life.average_price)}" if life.average_price is not None else ""
+    return f"{number(life.filled)}/{number(life.size)}{price}"
+
+
+def local(time_ns: int) -> str:
+    """A time of day here."""
+    return time.strftime("%H:%M:%S", time.localtime(time_ns / 1e9))
+
+
+def notes(accounts: AccountsReply, lives: Iterable[Life]) -> list[str]:
+    """What stands below a table: a halt, accounts that aren't ready, and what to do."""
+    halted = [] if accounts.halted is None else [f"HALTED, no new order leaves: {accounts.halted}"]
+    live = live_by_name(accounts)
+    unready = [
+        f"{account(each.account, live)} is {each.state}: {each.reason}"
+        for each in accounts.accounts
+        if each.state != "ready"
+    ]
+    unexplained = [
+        f"{account(each.account, live)}: the position in {market} is unexplained, only "
+        f"reducing orders leave; piker accept {each.account} {market} --note TEXT"
+        for each in accounts.accounts
+        for market in each.unexplained
+    ]
+    doubts = [f"{each.order.oid}: {remedy(each)}" for each in lives if remedy(each)]
+    return [*halted, *unready, *unexplained, *doubts]
+
+
+def print_changes(changes: Iterable[Change], live: Live, seq: int, *, as_json: bool) -> None:
+    """Print each, at once."""
+    for change in changes:
+        event = change.news
+        print(json(change.life, live, seq, event) if as_json else news(change, live))
+    sys.stdout.flush()
+
+
+def table(lives: Iterable[Life], live: Live) -> "Table":
+    """Orders, for rich."""
+    made = grid("order", "account", "", "what", "state", "filled", "reason")
+    for life in lives:
+        add(
+            made,
+            shown_oid(life.order.oid),
+            life.order.account,
+            styled_money(life.order.account, live),
+            asked(life),
+            plain(standing(life), "bold red" if remedy(life) else ""),
+            "" if life.order.kind == "alert" else done(life),
+            life.reason,
+        )
+    return made
+
+
+def grid(*columns: str, right: Iterable[str] = ()) -> "Table":
+    """An empty table."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left")
+    return made
+
+
+def add(made: "Table", *cells: "str | Text") -> None:
+    """Add a row, as text, not as markup: a reason may hold brackets."""
+    made.add_row(*(plain(each) if isinstance(each, str) else each for each in cells))
+
+
+def plain(value: str, style: str = "") -> "Text":
+    """Text that is shown as it is."""
+    from rich.text import Text
+
+    return Text(value, style=style)
+
+
+def styled_money(name: str, live: Live) -> "Text":
+    """Paper or live; what may be real money is red."""
+    word = money(name, is_live(name, live))
+    return plain(word, "bold red" if word.startswith("LIVE") else "")
+
+
+def shown_oid(oid: str) -> str:
+    """The whole oid; in a terminal its end, which is enough to name it."""
+    return oid[-TAIL:] if sys.stdout.isatty() else oid
+
+
+def show(renderable: Any) -> None:
+    """Print a table; without a terminal, none of its lines is cut."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else NO_EDGE
+    Console(highlight=False, width=width, soft_wrap=False).print(renderable)

@@ -1,0 +1,96 @@
+"""piker positions: what is held, and what it earned."""
+
+import argparse
+import sys
+from contextlib import aclosing
+
+import msgspec
+import trio
+
+from piker import client
+from piker.cli import desk, lines
+from piker.cli.arguments import parser
+from piker.cli.following import Progress, again
+from piker.cli.lines import Live
+from piker.core.wording import number, rounded
+from piker.interfaces.orders import PositionLine, Positions, PositionsReply
+
+
+def main(arguments: list[str]) -> int:
+    """Print it, or follow it until interrupted."""
+    parse = parser("positions", "What is held, and what it earned.", "--account paper.replay")
+    parse.add_argument("--follow", action="store_true", help="again at every change of a size")
+    parse.add_argument("--all", action="store_true", help="flat ones, too")
+    parse.add_argument("--account", help="only of this account")
+    parse.add_argument("--json", action="store_true", help="an object a position, for programs")
+    args = parse.parse_args(arguments)
+    args.account, _ = trio.run(desk.narrowed, args.account, None)
+    trio.run(_follow if args.follow else _print, args)
+    return 0
+
+
+async def _print(args: argparse.Namespace) -> None:
+    async with client.viewing() as emsd:
+        reply = await emsd.call(Positions(account=args.account), PositionsReply)
+    accounts = await desk.accounts()
+    _show(args, reply, lines.live_by_name(accounts))
+    if not args.json:
+        for note in lines.notes(accounts, ()):
+            print(note)
+
+
+async def _follow(args: argparse.Namespace) -> None:
+    async def once(progress: Progress) -> None:
+        live = await desk.live()
+        async with (
+            client.viewing() as emsd,
+            aclosing(emsd.replies(Positions(account=args.account), PositionsReply)) as replies,
+        ):
+            async for reply, _ in replies:
+                progress()
+                _show(args, reply, live)
+
+    await again(once)
+
+
+def _show(args: argparse.Namespace, reply: PositionsReply, live: Live) -> None:
+    wanted = [each for each in reply.positions if args.all or each.position.size]
+    if args.json:
+        for each in wanted:
+            print(_json(each, live))
+    else:
+        lines.show(_table(wanted, live) if wanted else "nothing is held")
+    sys.stdout.flush()
+
+
+class _Line(PositionLine, frozen=True, kw_only=True):
+    """What --json prints."""
+
+    live: bool | None
+
+
+def _json(line: PositionLine, live: Live) -> str:
+    fields = {name: getattr(line, name) for name in line.__struct_fields__}
+    is_live = lines.is_live(line.position.account, live)
+    return msgspec.json.encode(_Line(**fields, live=is_live)).decode()
+
+
+def _table(positions: list[PositionLine], live: Live) -> object:
+    numbers = ("size", "average", "price", "open", "realised", "fees")
+    table = lines.grid("account", "", "market", *numbers, "currency", right=numbers)
+    for line in positions:
+        held = line.position
+        lines.add(
+            table,
+            held.account,
+            lines.styled_money(held.account, live),
+            held.market,
+            number(held.size),
+            rounded(held.average_price),
+            rounded(line.price),
+            rounded(line.open_profit),
+            rounded(held.realised),
+            ", ".join(f"{rounded(each.paid)} {each.currency}" for each in held.fees),
+            held.currency,
+        )
+    return table

@@ -1,0 +1,77 @@
+"""emsd as a process: what systemd sees of it, and what is left of it when it is killed."""
+
+import signal
+
+import pytest
+
+from piker import paths
+from piker.interfaces.orders import (
+    ORDERS,
+    ORDERS_VIEW,
+    Cancel,
+    OrderReply,
+    Submit,
+    SubmitReply,
+    Timeline,
+    TimelineReply,
+)
+from piker.interfaces.service import SERVICE, Health, HealthReply
+from piker.varlink import open_client
+from tests.fakes.manager import a_daemon
+from tests.fakes.papershop import a_served_desk
+from tests.fakes.tradinghouse import alert
+
+
+async def submit(oid: str) -> SubmitReply:
+    """An alert that nothing sets off."""
+    path = str(paths.socket_path("emsd", "trade"))
+    async with open_client(path, ORDERS, "emsd") as client:
+        call = Submit(order=alert(oid, when="above"))
+        return await client.call(call, SubmitReply)
+
+
+async def test_told_to_end_with_a_reason_to_live_it_exits_75_and_else_0() -> None:
+    async with a_served_desk():
+        async with a_daemon("emsd") as emsd:
+            await submit("a-1")
+            assert await emsd.end() == 75
+        async with a_daemon("emsd") as emsd:
+            path = str(paths.socket_path("emsd", "trade"))
+            async with open_client(path, ORDERS, "emsd") as client:
+                await client.call(Cancel(oid="a-1"), OrderReply)
+            assert await emsd.end() == 0
+
+
+async def test_what_was_acknowledged_is_there_after_a_kill() -> None:
+    async with a_served_desk():
+        async with a_daemon("emsd") as emsd:
+            reply = await submit("a-1")
+            assert await emsd.end(signal.SIGKILL) == -signal.SIGKILL
+        async with a_daemon("emsd"):
+            path = str(paths.socket_path("emsd", "view"))
+            async with open_client(path, ORDERS_VIEW, "emsd") as client:
+                timeline = await client.call(Timeline(oid="a-1"), TimelineReply)
+    assert timeline.life == reply.life
+    assert timeline.events[-1].seq == reply.seq
+
+
+async def test_its_status_line_and_health_say_the_same() -> None:
+    async with a_served_desk(), a_daemon("emsd") as emsd:
+        await submit("a-1")
+        await emsd.manager.hear("STATUS=1 armed")
+        path = str(paths.socket_path("emsd", "view"))
+        async with open_client(path, SERVICE, "emsd") as client:
+            health = await client.call(Health(), HealthReply)
+    assert health.status.startswith("1 armed · 0 open")
+
+
+async def test_a_journal_that_is_none_is_left_as_it_is_and_every_call_says_so() -> None:
+    journal = paths.state_of("emsd") / "journal.sqlite"
+    journal.parent.mkdir(parents=True)
+    journal.write_bytes(b"not a journal" * 1000)
+    async with a_daemon("emsd"):
+        path = str(paths.socket_path("emsd", "view"))
+        async with open_client(path, ORDERS_VIEW, "emsd") as client:
+            with pytest.raises(Exception, match=r"can't be used.*journal\.sqlite"):
+                await client.call(Timeline(oid="a-1"), TimelineReply)
+    assert journal.read_bytes() == b"not a journal" * 1000
