@@ -10,6 +10,7 @@ told to anybody, and only then does what it asks for leave.
 import logging
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ from piker.orders import (
     Silence,
     Submitted,
     Triggered,
+    VenueEvent,
 )
 from piker.store.journal import Journal, Ticket
 from piker.store.reading import Reader
@@ -249,14 +251,15 @@ class Book:
             Happened(time_ns=time_ns, oid=oid, account=account, event=event)
             for event, _, _ in taken
         ]
-        news = self._put(records, *entries).news
+        hurry = any(each.consequences or not isinstance(each.event, VenueEvent) for each in taken)
+        news = self._put(records, *entries, hurry=hurry).news
         for each, (event, life, consequences) in zip(news, taken, strict=True):
             self._rows.append(_Row(each, life, tuple(_outgoing(event, life, consequences))))
             _announce(life, consequences)
         self.seqs[oid] = news[-1].seq
 
-    def _put(self, happened: list[Happened], *others: Record) -> Ticket:
-        ticket = self.journal.append(*happened, *others)
+    def _put(self, happened: list[Happened], *others: Record, hurry: bool = True) -> Ticket:
+        ticket = self.journal.append(*happened, *others, hurry=hurry)
         if any(isinstance(each, Entry) for each in others):
             self._entered.append(ticket)
         self._recorded.set()
@@ -347,7 +350,7 @@ class Book:
 
     async def recall(self, oid: str) -> Life | None:
         """An order's life, brought back from the archive if need be; None: there is none."""
-        if oid and oid not in self.lives:
+        if oid and oid not in self.lives and self.journal.knows(oid):
             events = await self.journal.read(lambda reader: reader.timeline(oid))
             if events and oid not in self.lives:
                 life = replay(news.event for news in events)
@@ -420,7 +423,11 @@ class Book:
             self._recorded = trio.Event()
             while self._rows:
                 await self._publish_more()
+                await self._check_entered()
                 self._archive()
+            if self._entered:
+                with suppress(Refused):  # it is tried again, and looked at with the next event
+                    await self._entered[-1].wait()
             await self._check_entered()
             self._archive()
 

@@ -236,10 +236,8 @@ class MarketClearing:
         assert self.dark is not None, "expected the market before its state"
         if self.watched and state.state in ("closed", "disconnected"):
             self._is_watched_until_now()
-        if state.state == "live" and (self.state.state, self.state.since_ns) != (
-            "live",
-            state.since_ns,
-        ):
+        was = self.state
+        if state.state == "live" and (was.state != "live" or was.since_ns != state.since_ns):
             self._live_again_ns = self.now_ns
         self.state = state
         self.dark.take_state(state)
@@ -274,6 +272,10 @@ class MarketClearing:
         )
         self._is_watched_until_now()
         self._do(self.dark.returned(unwatched_ns, missed, self.now_ns, clock.boot_ns()))
+        self.forget_unwatched()
+
+    def forget_unwatched(self) -> None:
+        """It is watched again, or nothing rests in it any more."""
         if self._noted:
             self._noted = False
             self._note(self.fqme, None)
@@ -416,6 +418,7 @@ class Clearing:
                 market.needed_until = now + LINGER_S
             elif market.needed_until <= now:
                 market.following.cancel()
+                market.forget_unwatched()
                 del self.markets[fqme]
 
     def newest_price(self, fqme: str) -> tuple[Decimal, int] | tuple[None, None]:

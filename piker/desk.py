@@ -4,9 +4,10 @@ What it decides is recorded in the book, which has it sent once it is on disk. I
 but what a decision needs: a market's first quote, an account's readiness.
 """
 
+import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,8 +57,12 @@ from piker.triggering import Triggering
 OID = re.compile(r"[0-9A-Za-z-]{1,64}")
 FLATTEN_S = 5.0
 """How long flatten waits for what it cancelled to be over before it closes positions."""
+TURN = 50
+"""Orders that are cancelled before other tasks have a turn."""
 PRICES_S = 5.0
 """How long an order waits for the prices of what its account holds."""
+
+logger = logging.getLogger(__name__)
 
 
 class Desk:
@@ -137,12 +142,19 @@ class Desk:
 
     def look_around(self) -> None:
         """What is due by the clock: expiries, silence, markets that nobody needs. Once a second."""
+        held = {each.market for each in self.book.positions() if each.size}
+        self.clearing.keep(self.standing.markets | held)
+        try:
+            self._do_what_is_due()
+        except Refused as no:
+            logger.error("what is due has to wait: %s", no)
+
+    def _do_what_is_due(self) -> None:
+        """Raises Refused(DiskFull) if too much waits for the disk: it is due again then."""
         for oid in self.standing.ended_by(clock.wall_ns()):
             self.triggering.expire(oid)
         for route in self.routes.values():
             route.judge_silence()
-        held = {each.market for each in self.book.positions() if each.size}
-        self.clearing.keep(self.standing.markets | held)
         self.triggering.look_around()
 
     # --- what is asked of it
@@ -230,16 +242,22 @@ class Desk:
         """Cancel what isn't over, of an account and in a market, or of all. Raises Refused."""
         fqme = None if market is None else await self.names.market(market)
         wanted = None if account is None else self._account_in(account, fqme)
-        oids = tuple(
+        oids = [
             life.order.oid
             for life in self.book.unclosed(wanted)
-            if fqme in (None, life.order.market) and why_not(life, CancelAsked()) is None
-        )
-        for oid in oids:
-            self.book.record(oid, CancelAsked(reason="all were cancelled"))
-        for oid in oids:
-            await self._until_published(oid)
-        return oids
+            if fqme in (None, life.order.market)
+        ]
+        asked = [oid async for oid in _in_turns(oids) if self._cancel_if_open(oid)]
+        await self.book.until_published(max((self.book.seqs[oid] for oid in asked), default=0))
+        return tuple(asked)
+
+    def _cancel_if_open(self, oid: str) -> bool:
+        """Whether it could still be asked for; others have had their turn since it was chosen."""
+        life = self.book.lives.get(oid)
+        if life is None or why_not(life, CancelAsked()):
+            return False
+        self.book.record(oid, CancelAsked(reason="all were cancelled"))
+        return True
 
     async def flatten(self, account: str, market: str | None) -> tuple[str, ...]:
         """Cancel an account's orders and close its positions at the market.
@@ -497,6 +515,14 @@ class Desk:
 
     async def _until_published(self, oid: str) -> None:
         await self.book.until_published(self.book.seqs[oid])
+
+
+async def _in_turns(oids: Sequence[str]) -> AsyncIterator[str]:
+    """Each, with a turn for other tasks after every few."""
+    for number, oid in enumerate(oids, 1):
+        yield oid
+        if number % TURN == 0:
+            await trio.lowlevel.checkpoint()
 
 
 def _same(asked: Order, stored: Order) -> bool:

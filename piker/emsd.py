@@ -80,6 +80,8 @@ BOOK_PART = 200
 NEWS_PART = 500
 """Events in one reply."""
 LEDGER_PART = 1_000
+LAST_ENTRY = 2**63 - 1
+"""The journal counts no further."""
 CHANGE_PAUSE_S = 0.2
 """Positions and accounts are told at most five times a second; their newest always is."""
 NAMED = 3
@@ -183,12 +185,15 @@ class Emsd:
     async def ledger(self, call: Ledger) -> LedgerReply:
         """piker.Orders.Ledger."""
         self._desk.names.check_whole(call.account)
-        limit = LEDGER_PART if call.limit is None else call.limit
+        after, limit = call.after or 0, LEDGER_PART if call.limit is None else call.limit
         if not 1 <= limit <= LEDGER_PART:
             problem = f"limit: expected 1 to {LEDGER_PART}, was {limit}"
             raise Refused(InvalidParameter(parameter=problem))
+        if not 0 <= after <= LAST_ENTRY:
+            problem = f"after: expected 0 to {LAST_ENTRY}, was {after}"
+            raise Refused(InvalidParameter(parameter=problem))
         lines = await self._book.journal.read(
-            lambda reader: reader.ledger_lines(call.account, call.market, call.after or 0, limit)
+            lambda reader: reader.ledger_lines(call.account, call.market, after, limit)
         )
         return LedgerReply(lines=lines)
 

@@ -28,7 +28,7 @@ from piker.interfaces.broker import Holding, SnapshotReply
 from piker.orders import Execution, Filled, Life, VenueEvent
 
 LEARN_S = 5.0
-"""How long a datad may take to say what a market is that something is held in."""
+"""How long datads may take to say what the markets are that something is held in."""
 LEARN_AGAIN_S = 300.0
 """One that it didn't know is asked for again after this."""
 
@@ -106,21 +106,24 @@ class Reconciliation:
         )
 
     async def _known_markets(self, snapshot: SnapshotReply) -> frozenset[str]:
+        """Those of the markets in it that can be accounted for; datads are asked all at once."""
         everything: tuple[Execution | Holding, ...] = (*snapshot.executions, *snapshot.holdings)
-        markets = dict.fromkeys(each.market for each in everything)
-        return frozenset([market for market in markets if await self._knows(market)])
-
-    async def _knows(self, market: str) -> bool:
-        if market in self._book.markets:
-            return True
-        if self._not_known.get(market, 0.0) > trio.current_time():
-            return False
+        markets = frozenset(each.market for each in everything)
+        now = trio.current_time()
+        asked = [each for each in markets - self._book.markets.keys() if self._due(each, now)]
         with trio.move_on_after(LEARN_S):
-            if await self._learn(market):
-                self._not_known.pop(market, None)
-                return True
-        self._not_known[market] = trio.current_time() + LEARN_AGAIN_S
-        return False
+            async with trio.open_nursery() as nursery:
+                for market in asked:
+                    nursery.start_soon(self._learn, market)
+        known = markets & self._book.markets.keys()
+        self._not_known = {
+            market: now + LEARN_AGAIN_S if market in asked else self._not_known[market]
+            for market in markets - known
+        }
+        return known
+
+    def _due(self, market: str, now: float) -> bool:
+        return self._not_known.get(market, now) <= now
 
     async def _recall(self, snapshot: SnapshotReply, known: frozenset[str]) -> None:
         """Have in memory what the lists speak of."""

@@ -4,7 +4,8 @@ Task tree, within emsd's:
 
     Route.run               one session after another, with back-off, once somebody needs it
     ├─ _hear                the event stream: what the venue says, and whether it can be asked
-    ├─ _execute             the command connection: one command after another
+    ├─ _command             the command connection: sends one command after another
+    ├─ _hear_answers        and hears their answers, in the same order
     └─ _look_often          has a snapshot asked for every so often, and taken (piker.reconciling)
 """
 
@@ -25,6 +26,7 @@ from piker.config import EmsdSettings
 from piker.core.backoff import Backoff
 from piker.core.reconciliation import why_no_execution, why_unfit
 from piker.errors import Refused, Unreachable, leaf, say
+from piker.interfaces import Call
 from piker.interfaces.broker import (
     BROKER,
     Amend,
@@ -77,6 +79,10 @@ SECOND_LOOK_S = 5.0
 MAX_WAITING = 10_000
 """Orders and amendments that wait for their turn; one more is refused. A cancel never is: at most
 one an order waits."""
+
+AHEAD = 64
+"""Commands that are sent before the first of them is answered; more wait here, where they can still
+be refused with certainty."""
 
 What = Sending | AmendAsked | CancelAtVenue
 
@@ -155,6 +161,9 @@ class Route:
         self._cancels: set[str] = set()
         """The orders whose cancel waits in it."""
         self._queued = trio.Event()
+        self._asked: deque[_Waiting | _Ask] = deque()
+        """Sent, and not answered yet: at most AHEAD."""
+        self._asked_one = trio.Event()
         self._wanted = trio.Event()
         self._changed = trio.Event()
         self._heard: set[str | Where] = set()
@@ -306,7 +315,9 @@ class Route:
                     trio.open_nursery() as nursery,
                 ):
                     nursery.start_soon(self._hear, hearing)
-                    nursery.start_soon(self._execute, commanding)
+                    self._asked.clear()
+                    nursery.start_soon(self._command, commanding)
+                    nursery.start_soon(self._hear_answers, commanding)
                     nursery.start_soon(self._look_often)
             except* (Unreachable, Refused) as group:
                 self._lose(str(leaf(group)))
@@ -428,40 +439,62 @@ class Route:
             self._cancels.add(oid)
             self._put(_Waiting(oid, what, math.inf))
 
-    async def _execute(self, client: Client) -> None:
+    async def _command(self, client: Client) -> None:
+        """Send what waits, in order, a few ahead of their answers."""
         while True:
-            while not self._queue:
+            while not self._queue or len(self._asked) >= AHEAD:
                 self._queued = trio.Event()
                 await self._queued.wait()
             waiting = self._queue.popleft()
             if isinstance(waiting, _Ask):
-                await self._ask(client, waiting)
+                self._heard.clear()
+                await self._ask(client, waiting, Snapshot(since_ns=self._since_ns()))
             else:
                 await self._carry_out(client, waiting)
 
-    async def _ask(self, client: Client, ask: _Ask) -> None:
-        self._heard.clear()
-        call = Snapshot(since_ns=self._since_ns())
-        try:
-            ask.answer = await client.call(call, SnapshotReply, SNAPSHOT_S)
-        except Refused as no:
-            ask.answer = no
-        ask.done.set()
-
     async def _carry_out(self, client: Client, waiting: _Waiting) -> None:
-        """Send one command. Raises Unreachable if it isn't known whether it arrived."""
         oid, what, _ = waiting
         why_not = self._why_not_now(waiting)
         if why_not:
             self._refuse(oid, what, f"not sent: {why_not}")
             return
         self._deadlines[oid, type(what)] = trio.current_time() + self._settings.answer_timeout_s
+        await self._ask(client, waiting, self._request(waiting))
+
+    async def _ask(self, client: Client, waiting: _Waiting | _Ask, call: Call) -> None:
+        """Raises Unreachable if it isn't known whether it arrived."""
+        self._asked.append(waiting)
+        self._asked_one.set()
+        await client.ask(call)
+
+    async def _hear_answers(self, client: Client) -> None:
+        """Raises Unreachable if what came of a command isn't known."""
+        while True:
+            while not self._asked:
+                self._asked_one = trio.Event()
+                await self._asked_one.wait()
+            waiting = self._asked[0]
+            if isinstance(waiting, _Ask):
+                await self._hear_snapshot(client, waiting)
+            else:
+                await self._hear_answer(client, waiting)
+            self._asked.popleft()
+            self._queued.set()
+
+    async def _hear_snapshot(self, client: Client, ask: _Ask) -> None:
         try:
-            await client.call(self._request(waiting), Done)
+            ask.answer = await client.answer(SnapshotReply, SNAPSHOT_S)
+        except Refused as no:
+            ask.answer = no
+        ask.done.set()
+
+    async def _hear_answer(self, client: Client, waiting: _Waiting) -> None:
+        try:
+            await client.answer(Done)
         except Refused as no:
             if isinstance(no.fault, UnknownFault):
                 raise Unreachable(f"{self.unit} speaks another version: {no}") from no
-            self._refuse(oid, what, say(no.fault))
+            self._refuse(waiting.oid, waiting.what, say(no.fault))
 
     def _why_not_now(self, waiting: _Waiting) -> str:
         """Why a command must not leave: whatever has happened since it was committed."""

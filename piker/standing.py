@@ -50,11 +50,8 @@ class Standing:
             self.ends_ns.pop(oid, None)
 
     def ended_by(self, now_ns: int) -> list[str]:
-        """Takes out, and gives, the oids of what ends by now."""
-        ended = [oid for oid, ends_ns in self.ends_ns.items() if ends_ns <= now_ns]
-        for oid in ended:
-            del self.ends_ns[oid]
-        return ended
+        """The oids of what ends by now, until it has."""
+        return [oid for oid, ends_ns in self.ends_ns.items() if ends_ns <= now_ns]
 
 
 def rests(life: Life) -> bool:

@@ -478,7 +478,10 @@ _decode_any = msgspec.json.Decoder(_AnyReply).decode
 
 
 class Client:
-    """Calls one daemon over one connection; its errors name the unit. One call at a time."""
+    """Calls one daemon over one connection; its errors name the unit.
+
+    One call at a time; or commands by `ask` in one task, their answers by `answer` in another.
+    """
 
     def __init__(self, connection: Connection, interface: Interface, unit: str) -> None:
         self.unit = unit
@@ -500,6 +503,32 @@ class Client:
         another's; whether it was carried out is then not known.
         """
         message = await self._first(call, timeout_s, more=False)
+        decoded: R
+        decoded, _ = self._decode(message, _decoder(reply))
+        close_all(message.fds)
+        return decoded
+
+    async def ask(self, call: Call) -> None:
+        """Send a command without waiting for those before it. Raises Unreachable.
+
+        A connection on which it was cancelled is closed.
+        """
+        sent = False
+        try:
+            await self._send(call, more=False)
+            sent = True
+        finally:
+            if not sent:
+                self.close()
+
+    async def answer(self, reply: type[R], timeout_s: float = CALL_TIMEOUT_S) -> R:
+        """The answer to the oldest command that was asked and has none. Raises as `call` does."""
+        message: Message | None = None
+        with trio.move_on_after(timeout_s):
+            message = await self._receive()
+        if message is None:
+            self.close()
+            raise self._gone(f"no answer within {timeout_s:g} s")
         decoded: R
         decoded, _ = self._decode(message, _decoder(reply))
         close_all(message.fds)

@@ -33,6 +33,8 @@ MAX_QUEUED = 100_000
 emsd then ends its conversation with the venue, whose list says later what was missed."""
 MAX_COMMIT = 2_000
 """Rows in one transaction, or one append that has more; what is beyond waits for the next."""
+COMPANY_S = 0.005
+"""How long rows that nobody waits for may wait for others to share their commit."""
 RETRY_S = 1.0
 """Between attempts at what could not be written."""
 
@@ -66,7 +68,7 @@ class Ticket:
 class Journal:
     """Appends to the journal and reads it. Made by `open_journal`."""
 
-    def __init__(self, writer: Writer, reader: Reader, path: Path) -> None:
+    def __init__(self, writer: Writer, reader: Reader, asker: Reader, path: Path) -> None:
         self.path = path
         self.fault: Fault | None = None
         """Why nothing new should be begun: no room, not even for the ballast, or it is broken.
@@ -83,9 +85,11 @@ class Journal:
         """Rows that wait for the disk."""
         self._writer = writer
         self._reader = reader
+        self._asker = asker
         self._reading = trio.CapacityLimiter(1)
         self._queue: deque[Ticket] = deque()
         self._wanted = trio.Event()
+        self._hurried = trio.Event()
         self._trial = _Trial()
         self._ending = trio.CancelScope(shield=True)
         self._closed = False
@@ -95,9 +99,10 @@ class Journal:
         """Whether there is no room; new orders are to be refused with `fault`."""
         return isinstance(self.fault, DiskFull)
 
-    def append(self, *records: Record) -> Ticket:
+    def append(self, *records: Record, hurry: bool = True) -> Ticket:
         """Number records and queue them, to be written in one transaction, in the order of calls.
 
+        What nobody waits for needs no hurry: for a few ms others may come to share its commit.
         Raises Refused(DiskFull) if too many are queued; then nothing was appended.
         """
         assert not self._closed, f"expected {self.path} to be open"
@@ -110,6 +115,8 @@ class Journal:
         ticket = Ticket(self, group)
         self._queue.append(ticket)
         self._wanted.set()
+        if hurry:
+            self._hurried.set()
         return ticket
 
     async def committed(self, seq: int) -> None:
@@ -123,6 +130,11 @@ class Journal:
         await self._trial.ended.wait()
         if begun:
             await self._trial.ended.wait()
+
+    def knows(self, oid: str) -> bool:
+        """Whether there is such an order on disk; here and now: a look at an index costs less than
+        another thread does."""
+        return self._asker.knows(oid)
 
     async def read(self, ask: Callable[[Reader], Answer]) -> Answer:
         """What is on disk, read in a thread: `await journal.read(Reader.book)`."""
@@ -147,7 +159,9 @@ class Journal:
         while True:
             with trio.move_on_after(RETRY_S if self.fault else math.inf):
                 await self._wanted.wait()
-            self._wanted = trio.Event()
+            with trio.move_on_after(COMPANY_S):
+                await self._hurried.wait()
+            self._wanted, self._hurried = trio.Event(), trio.Event()
             await self._attempt()
 
     async def _write_the_rest(self) -> None:
@@ -185,6 +199,7 @@ class Journal:
             self.commits += bool(tickets)
             if self._queue:
                 self._wanted.set()
+                self._hurried.set()
         trial, self._trial = self._trial, _Trial()
         trial.failed = attempt.fault if attempt.recorded is None else None
         trial.ended.set()
@@ -236,7 +251,9 @@ async def open_journal(path: Path) -> AsyncIterator[Journal]:
 
 def _open(stack: ExitStack, path: Path) -> Journal:
     writer = Writer(path, stack.enter_context(open_for_writing(path)))
-    reader = Reader(path, stack.enter_context(closing(open_for_reading(path))))
-    journal = Journal(writer, reader, path)
+    reader, asker = (
+        Reader(path, stack.enter_context(closing(open_for_reading(path)))) for _ in range(2)
+    )
+    journal = Journal(writer, reader, asker, path)
     journal._settle([], writer.attempt(()))
     return journal

@@ -62,6 +62,10 @@ class Reader:
             for oid, its in events.items()
         )
 
+    def knows(self, oid: str) -> bool:
+        """Whether there is such an order, archived or not."""
+        return bool(self._ask("SELECT 1 FROM events WHERE oid = ? LIMIT 1", oid))
+
     def timeline(self, oid: str) -> tuple[OrderNews, ...]:
         """All events of an order, archived or not; empty: there is no such order."""
         return self._news(

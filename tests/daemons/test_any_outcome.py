@@ -16,11 +16,15 @@ from msgspec import structs
 from trio.testing import MockClock
 
 from piker import clock
+from piker.core.lifecycle import why_not
 from piker.errors import Refused
-from piker.interfaces.broker import Cancel, EndedOrder, InvalidOrder, Link, OpenOrder, Place
+from piker.interfaces.broker import Amend, EndedOrder, InvalidOrder, Link, OpenOrder, Place
 from piker.orders import (
     NOTHING,
     Acked,
+    AmendAcked,
+    AmendAsked,
+    AmendRefused,
     BrokerEvent,
     CancelAsked,
     Cancelled,
@@ -49,7 +53,7 @@ PROOF_S = 10
 """Virtual: after it a session's lists prove absence."""
 
 ANSWERS = ("accept", "fill", "fill first", "refuse", "no", "swallow", "die")
-STEPS = ("fill", "cancel", "end", "repeat", "reverse", "hang up", "bounce", "look", "wait")
+STEPS = ("fill", "amend", "cancel", "end", "repeat", "reverse", "hang up", "bounce", "look", "wait")
 
 submits = st.tuples(st.sampled_from(ANSWERS), st.just(0), st.booleans())
 others = st.tuples(
@@ -77,7 +81,9 @@ class Venue(Broker):
         """As it was told to answer."""
         if isinstance(command, Place):
             self._place(command.oid)
-        elif isinstance(command, Cancel):
+        elif isinstance(command, Amend):
+            self._amend(command)
+        else:
             self._cancel(command.oid)
 
     def fill(self, oid: str, size: int = 1) -> None:
@@ -87,7 +93,7 @@ class Venue(Broker):
             execution = a_fill(f"{oid}.{order.filled}", oid, size)
             self.executions = (*self.executions, execution)
             self.there[oid] = structs.replace(order, filled=order.filled + size)
-            if self.there[oid].filled == SIZE:
+            if self.there[oid].filled == order.size:
                 del self.there[oid]
             self._list()
             self.word(oid, Filled(execution=execution))
@@ -136,6 +142,16 @@ class Venue(Broker):
         self.word(oid, Acked(venue_id=f"v{oid}"))
         if self.answer == "fill":
             self.fill(oid, SIZE)
+
+    def _amend(self, amend: Amend) -> None:
+        order = self.there.get(amend.oid)
+        if order and order.filled < amend.size:
+            self.there[amend.oid] = structs.replace(order, size=amend.size)
+            self._list()
+            word = AmendAcked(n=amend.n, size=amend.size, limit=amend.limit)
+            self.word(amend.oid, word)
+        else:
+            self.word(amend.oid, AmendRefused(n=amend.n, reason="it can't be"))
 
     def _cancel(self, oid: str) -> None:
         if oid in self.there:
@@ -202,6 +218,9 @@ async def take(house: House, venue: Venue, name: str, oid: str) -> None:
         case "cancel" if _is_open(house, oid):
             house.book.record(oid, CancelAsked())
             await _until_it_is_out(house, oid)
+        case "amend" if why_not(house.book.lives[oid], an_amendment(house, oid)) is None:
+            house.book.record(oid, an_amendment(house, oid))
+            await _until_it_is_out(house, oid)
         case "fill":
             venue.fill(oid)
         case "end":
@@ -228,6 +247,17 @@ async def submit(house: House, venue: Venue, answer: str) -> None:
         await _until_it_is_out(house, oid)
 
 
+def an_amendment(house: House, oid: str) -> AmendAsked:
+    """To one less, then one more, and so on."""
+    life = house.book.lives[oid]
+    return AmendAsked(
+        n=life.amends + 1,
+        size=Decimal(SIZE + (1 if life.amends % 2 else -1)),
+        limit=life.limit,
+        not_after_ns=clock.wall_ns() + 5 * 10**9,
+    )
+
+
 async def _until_it_is_out(house: House, oid: str) -> None:
     await house.book.until_published(house.book.seqs[oid])
     await trio.testing.wait_all_tasks_blocked()
@@ -249,7 +279,7 @@ async def settle(house: House, venue: Venue) -> None:
 
 def _in_doubt(house: House) -> bool:
     lives = house.book.lives.values()
-    return any(life.state in ("unknown", "sending") or life.cancel for life in lives)
+    return any(life.state in ("unknown", "sending") or life.cancel or life.amend for life in lives)
 
 
 def agree(house: House, venue: Venue) -> None:
@@ -258,7 +288,9 @@ def agree(house: House, venue: Venue) -> None:
     assert {oid: life.filled for oid, life in lives.items()} == {
         oid: venue.filled(oid) for oid in lives
     }
-    assert {oid for oid, life in lives.items() if life.state == "open"} == set(venue.there)
+    assert {oid: life.size for oid, life in lives.items() if life.state == "open"} == {
+        oid: order.size for oid, order in venue.there.items()
+    }
     assert all(lives[oid].state == "rejected" for oid in venue.refused_oids)
     assert all(oid in venue.placed for oid, life in lives.items() if life.state != "rejected")
     assert house.held() == sum((each.size for each in venue.executions), NOTHING)

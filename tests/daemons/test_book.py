@@ -484,6 +484,20 @@ async def test_an_id_that_another_market_has_already_counts_neither_here_nor_on_
         assert held(book).size == 1
 
 
+async def test_an_id_that_a_base_has_inside_counts_neither_here_nor_on_disk() -> None:
+    async with a_book() as book:
+        traded(book)
+    async with a_publishing_book() as book:
+        size = held(book).size
+        book.adjust(a_fill("0.3", "", time_ns=40 * DAY_NS))
+        assert held(book).size == size + 1
+        await book.journal.append().wait()
+        await wait_all_tasks_blocked(0.1)
+        assert held(book).size == size
+    async with a_book() as book:
+        assert held(book).size == size
+
+
 async def test_a_market_and_notes_are_remembered() -> None:
     async with a_book() as book:
         book.know(MARKET)

@@ -50,8 +50,8 @@ async def test_a_trigger_takes_its_price_from_the_tick_that_crossed_it() -> None
     async with a_house() as house:
         await house.submit(alert(when="above"))
         await trades(house, 1.19, 1.22)
-        events = await house.events("a-1")
         life = await house.until("a-1", "filled")
+        events = await house.events("a-1")
     assert isinstance(events[-1], Triggered)
     assert (events[-1].price, life.state) == (Decimal("1.22"), "filled")
 

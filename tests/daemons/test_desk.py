@@ -535,14 +535,12 @@ async def test_what_is_triggered_while_too_much_waits_for_the_disk_rests_on(
 async def test_a_latch_that_is_set_between_commit_and_send_holds_it_back() -> None:
     async with a_broker() as house:
         await house.submit(live("o-0"))
-        await wait_all_tasks_blocked(0.01)
-        house.dialog.ready = trio.Event()
-        await house.submit(live("o-1"))
-        await house.submit(live("o-2"))
-        halt.set(paths.state_of("emsd"), halt.Latch(reason="panic", since_ns=1))
-        house.dialog.ready.set()
-        life = await house.until("o-2", "rejected")
-        assert [each.oid for each in house.dialog.reached] == ["o-0", "o-1"]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(house.submit, live("o-1"))
+            await house.until_admitted("o-1")
+            halt.set(paths.state_of("emsd"), halt.Latch(reason="panic", since_ns=1))
+        life = await house.until("o-1", "rejected")
+        assert [type(each) for each in house.dialog.reached] == [Place]
     assert life.reason.startswith("not sent: No new order leaves (reason: panic")
 
 
@@ -580,3 +578,45 @@ async def test_a_default_account_of_real_money_trades_only_where_it_is_called_so
     async with a_house() as house:
         fault = await house.refusal(order(account=""))
     assert isinstance(fault, NotCalledLive)
+
+
+async def test_what_was_triggered_and_is_held_is_armed_again_by_an_amendment() -> None:
+    async with a_house() as house:
+        await house.submit(order())
+        await triggered_unready(house, "hold")
+        reply = await house.ask(Amend(oid="d-hold", trigger=Decimal("1.15")), OrderReply)
+        await house.shows(("ask", 1.18))
+        assert (await house.life("d-hold")).armed
+    assert (reply.life.armed, reply.life.triggered) == (True, None)
+
+
+async def test_a_stop_that_could_not_leave_does_once_it_can_if_the_market_is_still_beyond() -> None:
+    async with a_holder() as house:
+        await house.submit(a_stop())
+        await house.paperboi.end()
+        await wait_all_tasks_blocked(0.01)
+        await house.shows(("bid", 1.04))
+        async with house.following() as follower:
+            await follower.until_it("stop", lambda life: not life.armed)
+        await later(40)
+        await house.is_live(bid=1.04)
+        await later(40)
+        await house.is_live(bid=1.04)
+        await house.paperboi.begin()
+        await house.ready(PAPER)
+        await later(1)
+        await house.is_live(bid=1.04)
+        await house.until("stop", "open", "filled")
+
+
+async def test_what_ends_while_too_much_waits_for_the_disk_ends_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with a_house() as house:
+        await house.submit(dark(expires_ns=clock.wall_ns() + 30 * 10**9))
+        with monkeypatch.context() as patch:
+            patch.setattr("piker.store.journal.MAX_QUEUED", 0)
+            await later(31)
+            assert (await house.life("d-1")).state == "held"
+        await later(1)
+        await house.until("d-1", "expired")

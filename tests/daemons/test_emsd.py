@@ -1,6 +1,6 @@
 """emsd: dialogues over its two sockets, with a real datad and a real paperboi behind it."""
 
-from contextlib import aclosing
+from contextlib import aclosing, closing, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -49,6 +49,7 @@ from piker.interfaces.orders import (
 )
 from piker.orders import Order
 from piker.store import halt, marks
+from piker.transport import HungUp, connect
 from tests.fakes.tradinghouse import (
     a_house,
     alert,
@@ -483,22 +484,25 @@ async def test_a_client_that_submits_without_end_is_stopped_by_name() -> None:
 
 async def test_without_limits_all_of_many_orders_are_taken_and_the_view_stays_whole() -> None:
     configure("[risk]\norders_per_s = false\nopen_orders = false\nposition_notional = false\n")
-    many = 400
+    many, clients = 10_000, 200
     async with a_house() as house, house.following() as follower:
+        house.be_patient(60)
         await follower.read()
 
         async def submit(first: int) -> None:
             async with house.client() as client:
-                for number in range(first, many, 8):
-                    await client.call(Submit(order=dark(f"d-{number}")), SubmitReply, 300)
+                for number in range(first, many, clients):
+                    asked = dark(f"d-{number}", f"{1 + number % 100}E-2")
+                    await client.call(Submit(order=asked), SubmitReply, 300)
 
         async with trio.open_nursery() as nursery:
-            for first in range(8):
+            nursery.start_soon(follower.until_seq, 2 * many)
+            for first in range(clients):
                 nursery.start_soon(submit, first)
-        await follower.until_seq(2 * many)
         assert [news.seq for news in follower.news] == list(range(1, 2 * many + 1))
         assert len(follower.lives) == many
         assert house.daemon.report().status.startswith(f"{many} armed · 0 open")
+        house.be_patient(60)
         cancelled = await house.ask(CancelAll(), OidsReply)
     assert len(cancelled.oids) == many
 
@@ -559,6 +563,7 @@ async def test_after_resume_what_was_held_is_armed_again_if_its_owner_wants_that
 async def test_a_latch_that_another_process_set_holds_what_was_to_be_sent() -> None:
     async with a_house() as house:
         await house.submit(order("o-0"))
+        await house.until("o-0", "open")
         latch = halt.Latch(reason="panic", since_ns=1)
         halt.set(paths.state_of("emsd"), latch)
         assert isinstance(await house.refusal(order()), Halted)
@@ -651,6 +656,24 @@ async def test_the_ledger_comes_in_pages() -> None:
     assert faults == [
         InvalidParameter(parameter=f"limit: expected 1 to 1000, was {limit}") for limit in (0, 1001)
     ]
+
+
+@pytest.mark.parametrize("after", [-1, 2**63, 2**70])
+async def test_a_number_that_no_entry_can_have_is_refused(after: int) -> None:
+    async with a_house() as house:
+        fault = await house.refusal(Ledger(after=after), "view")
+    assert fault == InvalidParameter(parameter=f"after: expected 0 to {2**63 - 1}, was {after}")
+
+
+async def test_text_that_is_none_ends_no_daemon() -> None:
+    async with a_house() as house:
+        connection = await connect(str(paths.socket_path("emsd", "view")), "emsd")
+        with closing(connection):
+            method = b'{"method":"piker.Orders.Timeline","parameters":{"oid":"\\ud800"}}\0'
+            await connection.send(method)
+            with suppress(HungUp):
+                await connection.receive()
+        assert await house.refusal(Timeline(oid="x"), "view") == NoSuchOrder(oid="x")
 
 
 @pytest.mark.parametrize("account", ["paper", "paper.sim", "main", "", "x\0.y"])

@@ -1,8 +1,10 @@
 """emsd as a process: what systemd sees of it, and what is left of it when it is killed."""
 
 import signal
+from contextlib import ExitStack
 
 import pytest
+import trio
 
 from piker import paths
 from piker.interfaces.orders import (
@@ -16,10 +18,11 @@ from piker.interfaces.orders import (
     TimelineReply,
 )
 from piker.interfaces.service import SERVICE, Health, HealthReply
+from piker.transport import listen
 from piker.varlink import open_client
 from tests.fakes.manager import a_daemon
 from tests.fakes.papershop import a_served_desk
-from tests.fakes.tradinghouse import alert
+from tests.fakes.tradinghouse import alert, configure
 
 
 async def submit(oid: str) -> SubmitReply:
@@ -75,3 +78,19 @@ async def test_a_journal_that_is_none_is_left_as_it_is_and_every_call_says_so() 
             with pytest.raises(Exception, match=r"can't be used.*journal\.sqlite"):
                 await client.call(Timeline(oid="a-1"), TimelineReply)
     assert journal.read_bytes() == b"not a journal" * 1000
+
+
+async def test_it_ends_when_idle_but_not_while_something_is_armed() -> None:
+    configure("idle_exit_s = 0.3\n")
+    files = {door: str(paths.socket_path("emsd", door)) for door in ("view", "trade")}
+    async with a_served_desk():
+        with ExitStack() as stack:
+            fds = {door: stack.enter_context(listen(file)).fileno() for door, file in files.items()}
+            async with a_daemon("emsd", fds=fds) as emsd:
+                await submit("a-1")
+                with trio.move_on_after(1.5):
+                    await emsd.process.wait()
+                assert emsd.process.returncode is None
+                async with open_client(files["trade"], ORDERS, "emsd") as client:
+                    await client.call(Cancel(oid="a-1"), OrderReply)
+                assert await emsd.ended() == 0

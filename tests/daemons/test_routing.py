@@ -867,3 +867,51 @@ async def test_silence_is_told_of_once() -> None:
         await trio.sleep(60)
         events = [type(news.event) for news in await timeline(house)]
         assert events.count(Silence) == 1
+
+
+async def test_an_account_is_reconciling_until_its_venue_has_been_compared_with() -> None:
+    broker = Broker()
+    broker.lists = trio.Event()
+    async with serving(broker), a_house() as house:
+        house.route.want()
+        await broker.until(lambda: len(broker.asked) == 1)
+        assert [each.state for each in house.route.states()] == ["reconciling"]
+        broker.lists.set()
+        await house.until_ready()
+        assert [each.state for each in house.route.states()] == ["ready"]
+
+
+async def test_an_order_of_a_lost_journal_is_warned_of_once_and_nothing_is_made_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker = Broker()
+    broker.orders = (an_open_order("lost"),)
+    async with ready(broker) as (house, _):
+        await house.look()
+        await house.look()
+        assert house.book.lives == {}
+        assert broker.reached == []
+    assert sum("in no journal here" in record.message for record in caplog.records) == 1
+
+
+async def test_an_order_that_was_given_up_and_arrives_all_the_same_is_cancelled() -> None:
+    async with ready() as (house, broker):
+        await unknown_order(house, broker)
+        broker.say_link(UP)
+        await house.until_state("rejected")
+        broker.tell("1", Acked(venue_id="v1"))
+        await broker.until(lambda: broker.cancelled == ["1"])
+        assert isinstance(broker.reached[-1], Cancel)
+        assert broker.reached[-1].venue_ids == ("v1",)
+
+
+async def test_an_order_that_is_over_here_and_listed_there_is_cancelled_at_each_look() -> None:
+    async with ready() as (house, broker):
+        await unknown_order(house, broker)
+        broker.say_link(UP)
+        await house.until_state("rejected")
+        broker.orders = (an_open_order(),)
+        await house.look()
+        await broker.until(lambda: broker.cancelled == ["1"])
+        await house.look()
+        await broker.until(lambda: broker.cancelled == ["1", "1"])

@@ -634,3 +634,26 @@ async def test_a_server_that_is_cancelled_before_it_has_begun_ends(home: Path) -
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Server("parrot", {}).serve, [listener])
             nursery.cancel_scope.cancel()
+
+
+async def test_commands_that_are_asked_ahead_are_answered_in_order_faults_and_all() -> None:
+    async with a_cage() as cage:
+        client = cage.client()
+        await client.ask(Say(text="one"))
+        await client.ask(Swear())
+        await client.ask(Say(text="two"))
+        assert (await client.answer(Said)).text == "one"
+        with pytest.raises(Refused):
+            await client.answer(Said)
+        assert (await client.answer(Said)).text == "two"
+
+
+async def test_an_answer_that_does_not_come_closes_the_connection() -> None:
+    async with a_cage() as cage:
+        client = cage.client()
+        await client.ask(Brood(egg=1))
+        with pytest.raises(Unreachable, match=r"no answer within 0\.01 s"):
+            await client.answer(Hatched, 0.01)
+        with pytest.raises(Unreachable):
+            await client.ask(Say(text="one"))
+        cage.parrot.warm.set()

@@ -13,7 +13,6 @@ from trio.testing import MockClock
 from piker import clock, paths
 from piker.book import Book
 from piker.config import EmsdSettings
-from piker.core.lifecycle import why_not
 from piker.errors import Fault, Refused
 from piker.interfaces import Interface
 from piker.interfaces.broker import (
@@ -38,7 +37,7 @@ from piker.interfaces.broker import (
     TooLate,
 )
 from piker.markets import Market
-from piker.orders import BrokerEvent, Execution, Life, LinkLost, Order, OrderEvent, Sending
+from piker.orders import BrokerEvent, Execution, Life, LinkLost, Order, Sending
 from piker.routing import Route
 from piker.store.journal import open_journal
 from piker.transport import listen
@@ -315,7 +314,7 @@ class House:
     def recover(self) -> None:
         """As the desk at a start: what was on its way is not known any more."""
         for life in self.book.unclosed():
-            if why_not(life, LinkLost()) is None:
+            if life.state == "sending" or life.amend or life.cancel:
                 self.book.record(life.order.oid, LinkLost(reason="restarted"))
             self.route.want()
 
@@ -415,8 +414,3 @@ def an_open_order(oid: str = "1", **changed: Any) -> OpenOrder:
 def a_holding(size: int, market: str = MARKET.fqme) -> Holding:
     """What the venue says is held."""
     return Holding(account=ACCOUNT, market=market, size=Decimal(size))
-
-
-def kinds(events: list[OrderEvent]) -> list[str]:
-    """The names of events."""
-    return [type(event).__name__ for event in events]

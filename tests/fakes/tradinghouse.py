@@ -255,6 +255,10 @@ class House:
         await _serve(stack, "emsd", (("view", ORDERS_VIEW), ("trade", ORDERS)), emsd)
         return emsd
 
+    def be_patient(self, seconds: float) -> None:
+        """What the test does takes so much longer."""
+        _patience.get().deadline += seconds
+
     # --- what the market shows
 
     async def shows(self, *ticks: tuple[str, float], market: Market = EURUSD) -> None:
@@ -300,6 +304,12 @@ class House:
     async def life(self, oid: str) -> Life:
         """An order, as its events add up."""
         return (await self.ask(Timeline(oid=oid), TimelineReply, "view")).life
+
+    async def until_admitted(self, oid: str) -> None:
+        """Wait until an order counts; it is not on disk yet, since that takes more turns."""
+        book = self.daemon._book
+        while oid not in book.lives:
+            await trio.lowlevel.checkpoint()
 
     async def ready(self, account: str) -> None:
         """Wait until orders of an account can leave."""
