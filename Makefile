@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := packaging/requirements
 
-.PHONY: help demo test lint bench setup clean
+.PHONY: help demo test lint bench torture setup clean
 help:
 	@echo "make demo    show live quotes and bars on recorded data, about twenty seconds"
 	@echo "make test    linters and all tests"
 	@echo "make lint    linters alone"
 	@echo "make bench   measure speed and weight; ONLY=fanout runs one"
+	@echo "make torture kill -9 daemons and venue a thousand times; KILLS=50 SEED=1 as you like"
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m piker.cli.demo
@@ -23,6 +24,9 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m tests.bench $(ONLY)
+
+torture: $(VENV)/.test
+	@$(BIN)/python -m tests.torture $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 setup: $(VENV)/.test
 

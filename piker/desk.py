@@ -8,7 +8,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -37,8 +37,10 @@ from piker.lingering import dies_at_logout
 from piker.naming import Names, not_called_live
 from piker.orders import (
     AmendAsked,
+    AmendRefused,
     Armed,
     CancelAsked,
+    Held,
     Life,
     LinkLost,
     Order,
@@ -188,8 +190,21 @@ class Desk:
         self.gate.count(order)
         if isinstance(event, Armed):
             market.rest(self.book.lives[order.oid])
-        await self.book.until_published(seq)
+        with self._taken_back(order.oid, lambda no: OrderRefused(reason=no)):
+            await self.book.until_published(seq)
         return self._reply(order.oid)
+
+    @contextmanager
+    def _taken_back(self, oid: str, event: Callable[[str], OrderEvent]) -> Iterator[None]:
+        """What its client is told was refused, for want of a disk, must not be done later: it is
+        still queued, and this after it. It has not left, as that takes the disk as well."""
+        try:
+            yield
+        except Refused as no:
+            instead = event(say(no.fault))
+            if why_not(self.book.lives[oid], instead) is None:
+                self.book.record(oid, instead)
+            raise
 
     async def amend(self, call: Amend) -> Life:
         """Ask for another size, limit or trigger. Raises Refused."""
@@ -213,14 +228,17 @@ class Desk:
         self._objection(life, event)
         self._check_amendment(life, amended)
         self._check_journal()
+        self.gate.count(amended)
         if life.state != "held":
             self.book.record(call.oid, event)
+            with self._taken_back(call.oid, lambda no: AmendRefused(n=event.n, reason=no)):
+                await self._until_published(call.oid)
         else:
             self.book.record(call.oid, event, _arms(life, market))
             self.triggering.forget(call.oid)
             market.rest(self.book.lives[call.oid])
-        self.gate.count(amended)
-        await self._until_published(call.oid)
+            with self._taken_back(call.oid, lambda no: Held(reason=f"an amendment of it: {no}")):
+                await self._until_published(call.oid)
         return self.book.published[call.oid]
 
     def _check_amendment(self, life: Life, amended: Order) -> None:

@@ -299,6 +299,7 @@ class Life(Struct, frozen=True, kw_only=True):
         tuple[Execution, ...], Meta(description="the newest revision of each, by the venue's time")
     ] = ()
     filled: Annotated[Decimal, Meta(description="done so far, contracts or units")] = NOTHING
+    value: Annotated[Decimal, Meta(description="size times price, summed over that")] = NOTHING
     average_price: Annotated[
         Decimal | None, Meta(description="of what is done; null: nothing is")
     ] = None

@@ -528,7 +528,9 @@ class Client:
             message = await self._receive()
         if message is None:
             self.close()
-            raise self._gone(f"no answer within {timeout_s:g} s")
+            raise Unreachable(
+                f"{self.unit} did not answer within {timeout_s:g} s; see {_journal(self.unit)}"
+            )
         decoded: R
         decoded, _ = self._decode(message, _decoder(reply))
         close_all(message.fds)

@@ -357,21 +357,34 @@ def _amended(life: Life, event: AmendAcked) -> Life:
 
 
 def _with_execution(life: Life, new: Execution) -> Life:
-    """Each execution counts once, by its newest revision."""
+    """Each execution counts once, by its newest revision. Nearly always it is the newest of all."""
     old = _execution(life, new.exec_id)
     if old and old.revision >= new.revision:
         return life
+    if not old:
+        life = replace(life, late=life.late + life.closed)
+        if not life.executions or _age(life.executions[-1]) < _age(new):
+            return _with_done(life, [new])
     kept = [each for each in life.executions if each is not old]
-    executions = sorted([*kept, new], key=lambda each: (each.time_ns, each.exec_id))
-    filled = sum((each.size for each in executions), NOTHING)
-    value = sum((each.size * each.price for each in executions), NOTHING)
+    none = replace(life, executions=(), filled=NOTHING, value=NOTHING)
+    return _with_done(none, sorted([*kept, new], key=_age))
+
+
+def _with_done(life: Life, more: list[Execution]) -> Life:
+    """The life with executions after all that it has, the oldest first."""
+    filled = sum((each.size for each in more), life.filled)
+    value = sum((each.size * each.price for each in more), life.value)
     return replace(
         life,
-        executions=tuple(executions),
+        executions=(*life.executions, *more),
         filled=filled,
+        value=value,
         average_price=value / filled if filled else None,
-        late=life.late + (life.closed and not old),
     )
+
+
+def _age(execution: Execution) -> tuple[int, str]:
+    return execution.time_ns, execution.exec_id
 
 
 def _execution(life: Life, exec_id: str) -> Execution | None:
@@ -379,16 +392,20 @@ def _execution(life: Life, exec_id: str) -> Execution | None:
 
 
 def _consequences(before: Life, after: Life, event: OrderEvent) -> Iterator[Consequence]:
-    if isinstance(event, Filled) and after.executions != before.executions:
-        old = _execution(before, event.execution.exec_id)
-        if old:
-            yield Corrected(before=old, after=event.execution)
-        elif before.closed:
-            yield LateFill(execution=event.execution)
+    if isinstance(event, Filled) and after.executions is not before.executions:
+        yield from _news_of(before, after, event.execution)
     if len(after.live) > max(1, len(before.live)):
         yield Doubled(venue_ids=after.live)
     if _must_cancel(before, after, event):
         yield CancelAtVenue(oid=after.order.oid, venue_ids=after.venue_ids)
+
+
+def _news_of(before: Life, after: Life, execution: Execution) -> Iterator[Consequence]:
+    if len(after.executions) > len(before.executions):
+        if before.closed:
+            yield LateFill(execution=execution)
+    elif old := _execution(before, execution.exec_id):
+        yield Corrected(before=old, after=execution)
 
 
 def _must_cancel(before: Life, after: Life, event: OrderEvent) -> bool:

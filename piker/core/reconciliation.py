@@ -13,6 +13,7 @@ from piker.orders import (
     NOTHING,
     Absent,
     AmendAcked,
+    AmendRefused,
     BrokerEvent,
     Cancelled,
     Execution,
@@ -169,7 +170,7 @@ def _as_listed(life: Life, order: OpenOrder) -> bool:
 
 
 def _end(ended: EndedOrder, life: Life) -> Iterator[tuple[str, VenueEvent]]:
-    """Nothing for one that is filled: its executions say so."""
+    """Of one that is filled its executions say so, but for an amendment that came too late."""
     others = [venue_id for venue_id in life.live if venue_id != ended.venue_id]
     if ended.outcome == "cancelled" or (ended.outcome == "rejected" and others):
         yield ended.oid, Cancelled(venue_id=ended.venue_id, reason=ended.reason)
@@ -177,6 +178,8 @@ def _end(ended: EndedOrder, life: Life) -> Iterator[tuple[str, VenueEvent]]:
         yield ended.oid, VenueExpired(venue_id=ended.venue_id)
     elif ended.outcome == "rejected":
         yield ended.oid, Refused(reason=ended.reason)
+    elif life.amend and life.amend.unknown and not others:
+        yield ended.oid, AmendRefused(n=life.amend.n, reason="it was filled before")
 
 
 def _listed(order: OpenOrder, asked_ns: int) -> Listed:

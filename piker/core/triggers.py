@@ -5,10 +5,11 @@ nearest of the sides that look at it: it costs the same however many rest. What 
 nobody could act waits for a judgement, then for a tick that may fire it.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
+from itertools import count
 from math import ceil, floor
 from typing import Literal
 
@@ -132,11 +133,12 @@ class DarkBook:
         self._live_since_ns: int | None = None
         self._behind_since_ns: int | None = None
         self._pair: dict[Kind, Tick] = {}
+        self._numbers = count()
         self._resting: dict[str, _Resting] = {}
         self._expiries = _Sorted()
         self._sides = {looker: {when: _Sorted() for when in _SIGN} for looker in LOOKS}
-        self._crossed: list[_Resting] = []
-        self._due: dict[Looker, list[_Due]] = {looker: [] for looker in LOOKS}
+        self._crossed: dict[str, _Resting] = {}
+        self._due: dict[Looker, dict[str, _Due]] = {looker: {} for looker in LOOKS}
 
     def __len__(self) -> int:
         return len(self._resting)
@@ -162,7 +164,8 @@ class DarkBook:
         if when is None:
             expected = LOOKS[_looker(order)]
             return NoDirection(oid=order.oid, market=self.market.fqme, expected=expected)
-        resting = _Resting(order, when, wall_ns if armed_ns is None else armed_ns)
+        armed_ns = wall_ns if armed_ns is None else armed_ns
+        resting = _Resting(next(self._numbers), order, when, armed_ns)
         self._resting[order.oid] = resting
         self._side(resting).add(resting.key, resting)
         if order.expires_ns is not None:
@@ -175,9 +178,8 @@ class DarkBook:
         if resting is None:
             return False
         if not self._side(resting).remove(resting.key, resting):
-            self._crossed = [other for other in self._crossed if other is not resting]
-            due = self._due[resting.looker]
-            due[:] = [other for other in due if other.resting is not resting]
+            self._crossed.pop(oid, None)
+            self._due[resting.looker].pop(oid, None)
         self._forget(resting)
         return True
 
@@ -200,7 +202,7 @@ class DarkBook:
         if hole_unseen or state.state in ("closed", "disconnected"):
             self._pair.clear()  # a mid never joins what came before with what comes after
         for due in self._due.values():
-            self._crossed += [each.resting for each in due]
+            self._crossed |= {oid: each.resting for oid, each in due.items()}
             due.clear()
 
     def take(self, quote: Quote, wall_ns: int, boot_ns: int) -> list[Decision]:
@@ -312,18 +314,18 @@ class DarkBook:
                 side = self._sides[looker][when]
                 for resting in side.reached(sign * price):
                     if resting.armed_ns < until_ns:
-                        self._crossed.append(resting)
+                        self._crossed[resting.order.oid] = resting
                     else:
                         side.add(resting.key, resting)
 
     def _judge(self, unwatched_ns: int) -> list[Decision]:
         """What becomes of all that was crossed while nobody watched for so long."""
         decisions: list[Decision] = []
-        for resting in self._crossed:
+        for oid, resting in self._crossed.items():
             fires = unwatched_ns < self._gap_grace_ns or resting.order.on_gap == "fire"
             if fires or resting.order.reduce_only:
                 due = _Due(resting=resting, unwatched_ns=unwatched_ns, if_beyond=not fires)
-                self._due[resting.looker].append(due)
+                self._due[resting.looker][oid] = due
             else:
                 decisions.append(self._give_up(resting, unwatched_ns))
         self._crossed.clear()
@@ -338,7 +340,7 @@ class DarkBook:
             self._give_up(each.resting, each.unwatched_ns)
             if each.if_beyond and not each.resting.is_beyond(tick.price)
             else self._fire(each.resting, tick, each.unwatched_ns)
-            for each in due
+            for each in due.values()
         ]
         due.clear()
         return decisions
@@ -357,11 +359,12 @@ class DarkBook:
 
 
 class _Resting:
-    """An order or alert, its direction, and when it was first armed, UTC."""
+    """An order or alert, its direction, when it was first armed, UTC, and its place in line."""
 
-    __slots__ = ("armed_ns", "key", "looker", "order", "when")
+    __slots__ = ("armed_ns", "key", "looker", "number", "order", "when")
 
-    def __init__(self, order: Order, when: When, armed_ns: int) -> None:
+    def __init__(self, number: int, order: Order, when: When, armed_ns: int) -> None:
+        self.number = number
         self.order = order
         self.when = when
         self.armed_ns = armed_ns
@@ -381,42 +384,41 @@ class _Due(Struct, frozen=True, kw_only=True):
     if_beyond: bool
 
 
+_Entry = tuple[float, int, _Resting]
+"""Its key, its number negated, and itself: as tuples they are sorted, and no two are equal."""
+
+
 class _Sorted:
     """What rests, by a key: the greatest is reached first, and of equal ones the oldest."""
 
-    __slots__ = ("_keys", "_resting")
+    __slots__ = ("_entries",)
 
     def __init__(self) -> None:
-        self._keys: list[float] = []
-        self._resting: list[_Resting] = []
+        self._entries: list[_Entry] = []
 
     @property
     def nearest(self) -> float | None:
         """The greatest key."""
-        return self._keys[-1] if self._keys else None
+        return self._entries[-1][0] if self._entries else None
 
     def add(self, key: float, resting: _Resting) -> None:
-        index = bisect_left(self._keys, key)
-        self._keys.insert(index, key)
-        self._resting.insert(index, resting)
+        insort(self._entries, (key, -resting.number, resting))
 
     def remove(self, key: float, resting: _Resting) -> bool:
         """Take one out; gives whether it was here."""
-        index = bisect_left(self._keys, key)
-        while index < len(self._keys) and self._keys[index] == key:
-            if self._resting[index] is resting:
-                del self._keys[index], self._resting[index]
-                return True
-            index += 1
-        return False
+        entry = (key, -resting.number, resting)
+        index = bisect_left(self._entries, entry)
+        if self._entries[index : index + 1] != [entry]:
+            return False
+        del self._entries[index]
+        return True
 
     def reached(self, key: float) -> list[_Resting]:
         """Take out all whose keys are no smaller. Looks at one more than it gives."""
         reached: list[_Resting] = []
-        keys = self._keys
-        while keys and keys[-1] >= key:
-            keys.pop()
-            reached.append(self._resting.pop())
+        entries = self._entries
+        while entries and entries[-1][0] >= key:
+            reached.append(entries.pop()[2])
         return reached
 
 

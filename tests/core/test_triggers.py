@@ -1,9 +1,11 @@
 """The dark book fires what a tick crosses, once, and nothing that nobody could have watched."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
+from itertools import count, pairwise
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -562,6 +564,53 @@ def test_the_alerts_that_mids_set_off_do_not_depend_on_how_quotes_are_joined(
     assert fired(joined) == singly
 
 
+# Order among equals.
+
+Step = tuple[str, int | None]
+STEPS = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 3) | st.none()), max_size=30)
+
+
+def after_steps(when: When, steps: list[Step]) -> tuple[DarkBook, list[tuple[str, int]]]:
+    """A book in which each oid was armed at a price or taken out, and a list of what is left."""
+    book = watched()
+    left: list[tuple[str, int]] = []
+    for oid, at in steps:
+        assert book.disarm(oid) == (oid in dict(left))
+        left = [each for each in left if each[0] != oid]
+        if at is not None:
+            book.arm(order(oid, str(at), when=when, expires_ns=at), 0)
+            left.append((oid, at))
+    return book, left
+
+
+@given(STEPS)
+def test_of_equals_the_oldest_fires_first_whatever_was_taken_out(steps: list[Step]) -> None:
+    above, left = after_steps("above", steps)
+    nearest_first = [oid for oid, _ in sorted(left, key=lambda each: each[1])]
+    assert fired(take(above, tick("ask", 3.0))) == nearest_first
+    below, _ = after_steps("below", steps)
+    nearest_first = [oid for oid, _ in sorted(left, key=lambda each: -each[1])]
+    assert fired(take(below, tick("ask", 1.0))) == nearest_first
+
+
+@given(STEPS)
+def test_of_equals_the_oldest_runs_out_first_whatever_was_taken_out(steps: list[Step]) -> None:
+    book, left = after_steps("above", steps)
+    ended = [oid for oid, _ in sorted(left, key=lambda each: each[1])]
+    assert book.expire(3) == [RanOut(oid=oid) for oid in ended]
+    assert len(book) == 0
+
+
+@given(STEPS)
+def test_what_a_gap_did_not_cross_keeps_its_place_among_equals(steps: list[Step]) -> None:
+    book, left = after_steps("above", steps)
+    book.take_state(state("live", 1))
+    assert book.returned(0, [missed(1, 2, until_ns=0)], 0, 0) == []
+    book.arm(order("new", "1", when="above"), 0)
+    nearest_first = sorted([*left, ("new", 1)], key=lambda each: each[1])
+    assert fired(take(book, tick("ask", 3.0))) == [oid for oid, _ in nearest_first]
+
+
 # The reader's speed, and a reference.
 
 Asked = tuple[str, str, When, int]
@@ -685,6 +734,80 @@ def test_a_tick_that_fires_nothing_costs_the_same_among_ten_thousand_as_among_te
 
 def test_a_tick_costs_a_comparison_for_each_that_it_fires_and_no_more_among_many() -> None:
     assert comparisons(10_000, 104.0) == comparisons(10, 104.0) == (3 + 10, 10)
+
+
+class Instant(int):
+    """A time that counts what it is compared with."""
+
+    comparisons = 0
+
+    def __neg__(self) -> "Instant":
+        return Instant(-int(self))
+
+    def __lt__(self, other: int) -> bool:
+        Instant.comparisons += 1
+        return int(self) < int(other)
+
+    def __eq__(self, other: object) -> bool:
+        Instant.comparisons += 1
+        return int(self) == other
+
+    __hash__ = int.__hash__
+
+
+def test_taking_out_ten_thousand_that_end_at_once_compares_each_with_a_few() -> None:
+    ends_ns = Instant(9)
+    book = watched(*(order(str(n), when="above", expires_ns=ends_ns) for n in range(10_000)))
+    Instant.comparisons = 0
+    assert all(book.disarm(str(n)) for n in range(10_000))
+    assert Instant.comparisons <= 10_000 * 2 * 15  # 2**14 > 10,000; and once more to be sure
+
+
+def lines(work: Callable[[], object]) -> int:
+    """How many lines of Python run, each pass of a loop counted."""
+    ran, before = count(), sys.gettrace()
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        next(ran)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return next(ran)
+
+
+def rest(book: DarkBook) -> None:
+    """Nothing happens to what is in the book."""
+
+
+def cross(book: DarkBook) -> None:
+    """All is crossed while the market is not live."""
+    book.take_state(state("stale"))
+    assert take(book, tick("ask", 100.0)) == []
+
+
+def fall_due(book: DarkBook) -> None:
+    """All was crossed in a short gap, and no young tick came yet."""
+    book.take_state(state("live", 1))
+    assert book.returned(0, [missed(90, 110)], 0, 0) == []
+
+
+def lines_to_take_out(resting: int, happens: Callable[[DarkBook], None]) -> int:
+    """What it takes to take out all of so many at one price, the oldest first."""
+    book = watched(*(order(str(n), when="above") for n in range(resting)))
+    happens(book)
+    assert len(book) == resting
+    return lines(lambda: [book.disarm(str(n)) for n in range(resting)])
+
+
+@pytest.mark.parametrize("happens", [rest, cross, fall_due])
+def test_taking_out_all_at_one_price_costs_no_more_for_each_of_many(
+    happens: Callable[[DarkBook], None],
+) -> None:
+    assert lines_to_take_out(1_000, happens) < 2 * 100 * lines_to_take_out(10, happens)
 
 
 # What is sent.

@@ -145,6 +145,27 @@ async def test_commands_leave_in_the_order_in_which_they_were_committed() -> Non
         assert broker.placed == [str(number) for number in range(200)]
 
 
+@pytest.fixture
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands wait here for the answer to the one before."""
+    monkeypatch.setattr(routing, "AHEAD", 1)
+
+
+async def test_commands_are_sent_ahead_of_their_answers_but_not_too_many() -> None:
+    async with ready() as (house, broker):
+        broker.answers = trio.Event()
+        for number in range(routing.AHEAD + 1):
+            house.submit(str(number))
+        await broker.until(lambda: broker.placed == ["0"])
+        await trio.sleep(6)
+        broker.answers.set()
+        await house.until_state("rejected", str(routing.AHEAD))
+        assert "waited for too long (late_ms" in house.life("1").reason  # says the broker daemon
+        assert house.life(str(routing.AHEAD)).reason == "not sent: it waited for too long"
+        assert broker.placed == ["0"]
+
+
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_an_order_that_waited_for_too_long_is_refused_with_certainty() -> None:
     async with ready() as (house, broker):
         broker.answers = trio.Event()
@@ -187,6 +208,7 @@ async def test_the_guard_has_the_last_word() -> None:
         assert broker.placed == []
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_an_order_that_was_cancelled_before_its_turn_does_not_leave() -> None:
     async with ready() as (house, broker):
         broker.answers = trio.Event()
@@ -201,6 +223,7 @@ async def test_an_order_that_was_cancelled_before_its_turn_does_not_leave() -> N
         assert broker.placed == ["1"]
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_an_order_that_the_venue_spoke_of_before_its_turn_does_not_leave() -> None:
     async with ready() as (house, broker):
         broker.answers = trio.Event()
@@ -257,6 +280,7 @@ async def test_an_account_that_is_not_ready_refuses_what_comes_with_certainty() 
         assert house.life().reason == "not sent: not asked yet"
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_no_more_wait_for_their_turn_than_may_but_a_cancel_always_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -342,9 +366,10 @@ async def test_a_call_without_an_answer_in_time_leaves_the_outcome_unknown() -> 
         broker.answers = trio.Event()
         house.submit()
         await house.until_state("unknown")
-        assert "did not answer Place within 30 s" in house.life().reason
+        assert "did not answer within 30 s" in house.life().reason
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_when_the_link_is_lost_what_never_left_is_refused_and_never_sent() -> None:
     async with ready() as (house, broker):
         broker.answers = trio.Event()

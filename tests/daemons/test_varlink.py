@@ -652,7 +652,7 @@ async def test_an_answer_that_does_not_come_closes_the_connection() -> None:
     async with a_cage() as cage:
         client = cage.client()
         await client.ask(Brood(egg=1))
-        with pytest.raises(Unreachable, match=r"no answer within 0\.01 s"):
+        with pytest.raises(Unreachable, match=r"did not answer within 0\.01 s"):
             await client.answer(Hatched, 0.01)
         with pytest.raises(Unreachable):
             await client.ask(Say(text="one"))
