@@ -133,9 +133,10 @@ class MarketClearing:
 
     async def known(self) -> Market:
         """What it is, as soon as datad has said so. Raises Refused: NoMarketData, NoSuchMarket."""
-        with trio.move_on_after(FIRST_REPLY_S):
-            while self.dark is None and not self.fault:
-                await self._changed.wait()
+        if self.dark is None:
+            with trio.move_on_after(FIRST_REPLY_S):
+                while self.dark is None and not self.fault:
+                    await self._changed.wait()
         if self.dark is not None:
             return self.dark.market
         if self.fault:
@@ -144,6 +145,8 @@ class MarketClearing:
 
     async def quoted(self) -> None:
         """Wait for its first quote, for a while: what just was asked for has none yet."""
+        if self.ticks:
+            return
         with trio.move_on_after(FIRST_QUOTE_S):
             while not self.ticks and self.state.state != "closed":
                 await self._changed.wait()

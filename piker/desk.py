@@ -397,6 +397,8 @@ class Desk:
     async def _know_prices(self, account: str) -> None:
         """The limit on a day's loss asks what is held is worth."""
         held = [each.market for each in self.book.positions(account) if each.size]
+        if all(self.clearing.newest_price(fqme)[0] is not None for fqme in held):
+            return
         with trio.move_on_after(PRICES_S):
             for fqme in held:
                 with suppress(Refused):

@@ -6,6 +6,7 @@ money is meant. It gives faults or raises them, and changes nothing but the coun
 
 from collections import defaultdict
 from decimal import Decimal
+from functools import cache, partial
 from pathlib import Path
 
 from msgspec import structs
@@ -48,10 +49,10 @@ class Gate:
     ) -> None:
         self.day = DayProfit(book, configuration.emsd, lambda fqme: clearing.newest_price(fqme)[0])
         self._book = book
-        self._configuration = configuration
         self._directory = directory
         self._clearing = clearing
         self._rates: defaultdict[str, Rate] = defaultdict(Rate)
+        self._limits_of = cache(partial(config.limits_of, configuration))
 
     # --- what it is
 
@@ -121,7 +122,7 @@ class Gate:
                 allowed="only what reduces, until the position is accepted (piker accept)",
             )
         halted = None if order.trigger is not None else self.halted()
-        limits = config.limits_of(self._configuration, order.account, order.market)
+        limits = self._limits_of(order.account, order.market)
         market = self._book.markets[order.market]
         return check(proposal, market, exposure, limits, self._prices(order.market), halted)
 

@@ -223,9 +223,10 @@ class Route:
         Raises Refused: AccountUnreachable, UnknownAccount.
         """
         self.want()
-        with trio.move_on_after(READY_S):
-            while not self.ready:
-                await self._changed.wait()
+        if not self.ready:
+            with trio.move_on_after(READY_S):
+                while not self.ready:
+                    await self._changed.wait()
         if self.opened and account not in self.accounts:
             raise Refused(UnknownAccount(account=account, allowed=self.accounts))
         if not self.ready:

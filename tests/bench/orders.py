@@ -19,13 +19,13 @@ from piker.interfaces.orders import (
 )
 from piker.orders import Acked, Order
 from piker.varlink import open_client
-from tests.bench.journal import one_by_one
+from tests.bench.journal import ALONE, one_by_one
 from tests.bench.result import Result, compare
 from tests.bench.rig import Rig, rig
 from tests.bench.triggers import SETTINGS
 
-CLIENTS = 20
-EACH = 100
+CLIENTS = 100
+EACH = 20
 FQME = "s0000.xsim.sim"
 LIMIT = Decimal(1)
 
@@ -43,7 +43,7 @@ def run() -> Iterator[Result]:
             "orders/s",
             lambda: trio.run(_place_all, made),
             "sqlite3: a commit each",
-            lambda: one_by_one(Path(made.directory, f"peer-{uuid.uuid4()}"), EACH),
+            lambda: one_by_one(Path(made.directory, f"peer-{uuid.uuid4()}"), ALONE),
             more_is_better=True,
         )
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec import json
+from msgspec.structs import replace
 
 from piker.core.lifecycle import TABLE, NotNow, apply, begin, replay, why_not
 from piker.orders import (
@@ -494,7 +495,8 @@ def test_the_book_depends_neither_on_order_nor_on_repetition(
 
 def book(life: Life) -> tuple[object, ...]:
     """What must not depend on the order in which the venue told it."""
-    return life.state, life.size, life.executions, life.average_price, life.venue_ids, life.gone
+    done = life.executions, life.filled, life.value, life.average_price
+    return life.state, life.size, done, life.venue_ids, life.gone
 
 
 @given(st.permutations([execution("1", size, revision=size) for size in range(5)]))
@@ -515,6 +517,64 @@ def test_no_sequence_of_events_breaks_a_promise(events: list[OrderEvent]) -> Non
             assert not (after.state == "unknown" and after.live)
             life = after
     assert sent <= 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 4)),
+        unique_by=lambda told: told[:2],
+        max_size=12,
+    )
+)
+def test_what_is_done_is_the_sum_of_the_newest_revisions_in_the_order_of_time(
+    told: list[tuple[int, int, int]],
+) -> None:
+    life = live(SENT, *(execution(str(n), size, revision=revision) for n, revision, size in told))
+    newest = {n: Decimal(size) for n, _, size in sorted(told)}
+    filled = sum(newest.values(), NOTHING)
+    value = sum((size * (PRICE + size) for size in newest.values()), NOTHING)
+    in_time = sorted((size, str(n)) for n, size in newest.items())
+    assert [(each.size, each.exec_id) for each in life.executions] == in_time
+    assert (life.filled, life.value) == (filled, value)
+    assert life.average_price == (value / filled if filled else None)
+
+
+def test_an_execution_that_is_told_again_with_a_later_time_counts_once() -> None:
+    told = execution("1", 4)
+    again = Filled(execution=replace(told.execution, time_ns=told.execution.time_ns + 1))
+    assert live(SENT, told, execution("2", 5), again) == live(SENT, told, execution("2", 5))
+
+
+# Cost.
+
+
+class Counted(Decimal):
+    """A number that counts what is reckoned with it."""
+
+    reckoned = 0
+
+    def __radd__(self, other: Decimal | int) -> Decimal:
+        Counted.reckoned += 1
+        return other + Decimal(self)
+
+    def __mul__(self, other: Decimal | int) -> Decimal:
+        Counted.reckoned += 1
+        return Decimal(self) * other
+
+
+def reckoned(fills: int) -> int:
+    """What it takes to take one more fill, the newest, after so many."""
+    one = replace(execution("", 1).execution, size=Counted(1))
+    told = [Filled(execution=replace(one, exec_id=str(n), time_ns=n)) for n in range(fills + 1)]
+    life = live(SENT, *told[:-1])
+    Counted.reckoned = 0
+    after, _ = apply(life, told[-1])
+    assert (after.filled, after.value) == (Decimal(fills + 1), (fills + 1) * one.price)
+    return Counted.reckoned
+
+
+def test_the_newest_fill_is_reckoned_with_alone_however_many_came_before() -> None:
+    assert reckoned(1_000) == reckoned(10) == 2
 
 
 class Trading(RuleBasedStateMachine):
