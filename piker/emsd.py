@@ -78,7 +78,9 @@ JOURNAL = "journal.sqlite"
 BOOK_PART = 200
 """Orders in one reply of the book; a message may have 16 MiB."""
 NEWS_PART = 500
-"""Events in one reply."""
+"""Events in one reply, at most."""
+PART_WEIGHT = 10_000
+"""Events and their orders' executions in one reply, at about 250 bytes each."""
 LEDGER_PART = 1_000
 LAST_ENTRY = 2**63 - 1
 """The journal counts no further."""
@@ -419,12 +421,25 @@ class Emsd:
 
 async def _send_news(stream: Stream, news: list[tuple[OrderNews, Life]]) -> int:
     seq = 0
-    for at in range(0, len(news), NEWS_PART):
-        part = news[at : at + NEWS_PART]
+    for part in _parts(news):
         seq = part[-1][0].seq
         events, lives = zip(*part, strict=True)
         await stream.send(OrdersReply(seq=seq, events=events, lives=lives))
     return seq
+
+
+def _parts(news: list[tuple[OrderNews, Life]]) -> Iterator[list[tuple[OrderNews, Life]]]:
+    """Events in parts that fit a message each: lives with many executions are long."""
+    part: list[tuple[OrderNews, Life]] = []
+    weight = 0
+    for each in news:
+        weight += 1 + len(each[1].executions)
+        if part and (weight > PART_WEIGHT or len(part) >= NEWS_PART):
+            yield part
+            part, weight = [], 1 + len(each[1].executions)
+        part.append(each)
+    if part:
+        yield part
 
 
 def _provider(fqme: str) -> str:
