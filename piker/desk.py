@@ -26,6 +26,7 @@ from piker.core.uuid7 import RANDOM_BYTES, uuid7
 from piker.errors import Fault, Refused, say
 from piker.gate import Gate, invalid
 from piker.interfaces.orders import (
+    AccountUnreachable,
     Amend,
     DuplicateOrder,
     NoSuchOrder,
@@ -111,6 +112,9 @@ class Desk:
             self.triggering.recover(life)
         for life in self.book.unclosed():
             self._pick_up(life)
+        for held in self.book.positions():
+            if held.size:  # it may have changed at its venue meanwhile
+                self._want(held.account)
         for fqme in self.standing.armed:
             self.clearing.follow(fqme, self._watched_until_ns(fqme, watched_until_ns))
             self.clearing.markets[fqme].note_unwatched()
@@ -226,6 +230,8 @@ class Desk:
             not_after_ns=self.triggering.not_after_ns(),
         )
         self._objection(life, event)
+        if call.trigger is not None:
+            _check_direction(life, amended, market)
         self._check_amendment(life, amended)
         self._check_journal()
         self.gate.count(amended)
@@ -386,11 +392,12 @@ class Desk:
             await market.quoted()
         if order.kind == "alert":
             return
-        if order.kind == "dark":
-            self._want(order.account)
-        else:
-            self._want(order.account)
+        self._want(order.account)
+        try:
             await self._route_of(order.account).until_ready(order.account)
+        except Refused as no:  # a dark order may still be armed: it leaves later
+            if order.kind != "dark" or not isinstance(no.fault, AccountUnreachable):
+                raise
         await self._know_prices(order.account)
         self._check_called_live(order.account)
 
@@ -579,6 +586,14 @@ def _direction(order: Order, market: MarketClearing) -> When:
         expected = f"--when above or below, or a {' or a '.join(decision.expected)}"
         raise Refused(NoDirectionFault(market=order.market, expected=expected))
     return decision
+
+
+def _check_direction(life: Life, amended: Order, market: MarketClearing) -> None:
+    """Raises Refused for a trigger that is crossed already: it would fire at once."""
+    decision = market.direction(structs.replace(amended, when=None))
+    if decision in ("above", "below") and decision != life.when:
+        allowed = f"a price that is not crossed yet: it was armed to fire {life.when} its trigger"
+        raise invalid("trigger", f"{amended.trigger:f}", allowed)
 
 
 def _session_end(sessions: Sessions, now_ns: int) -> int | None:

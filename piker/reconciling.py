@@ -57,6 +57,12 @@ class Reconciliation:
         """Whether a difference was seen once."""
         return bool(self._differences)
 
+    @property
+    def remark(self) -> str:
+        """What is open at the venue and can't be cancelled from here."""
+        count = len(self._strangers)
+        return f"{count} open there that are not of this journal" if count else ""
+
     def start_over(self) -> None:
         """What was seen before the link was lost is no first look."""
         self._differences = {}
@@ -150,13 +156,14 @@ class Reconciliation:
         self._book.record(oid, event)
 
     def _warn_of_strangers(self, snapshot: SnapshotReply, lives: dict[str, Life]) -> None:
-        found = {order.oid: order for order in strangers(snapshot, lives)}
-        for oid in found.keys() - self._strangers:
+        found = {order.venue_id: order for order in strangers(snapshot, lives)}
+        for venue_id in found.keys() - self._strangers:
+            order = found[venue_id]
             logger.warning(
                 "%s has an open order that is in no journal here: %s",
                 self._unit,
-                found[oid],
-                extra=log.fields(oid=oid, account=found[oid].account),
+                order,
+                extra=log.fields(oid=order.oid or None, account=order.account),
             )
         self._strangers = frozenset(found)
 

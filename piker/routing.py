@@ -181,6 +181,9 @@ class Route:
         self._ended = 0
         """Looks, by number: the newest that was begun, and that has ended."""
         self._backoff = Backoff()
+        self._hurried = trio.Event()
+        self._failures = 0
+        """Sessions that have ended, or that could not be had."""
 
     @property
     def unit(self) -> str:
@@ -205,7 +208,7 @@ class Route:
                 live=bool(self.opened and self.opened.live),
                 state="ready" if self.ready else state,
                 since_ns=self.since_ns,
-                reason=self.reason,
+                reason=self.reason or self._reconciliation.remark,
                 unexplained=unexplained(self._book, account),
             )
             for account in self.accounts
@@ -218,14 +221,16 @@ class Route:
         self._wanted.set()
 
     async def until_ready(self, account: str) -> None:
-        """Wait until orders of an account can leave.
+        """Wait until orders of an account can leave, or it has failed to come up twice from now.
 
         Raises Refused: AccountUnreachable, UnknownAccount.
         """
         self.want()
         if not self.ready:
+            self._hurry()
             with trio.move_on_after(READY_S):
-                while not self.ready:
+                enough = self._failures + 2
+                while not self.ready and self._failures < enough:
                     await self._changed.wait()
         if self.opened and account not in self.accounts:
             raise Refused(UnknownAccount(account=account, allowed=self.accounts))
@@ -321,8 +326,16 @@ class Route:
                     nursery.start_soon(self._hear_answers, commanding)
                     nursery.start_soon(self._look_often)
             except* (Unreachable, Refused) as group:
+                self._failures += 1
                 self._lose(str(leaf(group)))
-            await trio.sleep(self._backoff.pause())
+            self._hurried = trio.Event()
+            with trio.move_on_after(self._backoff.pause()):
+                await self._hurried.wait()
+
+    def _hurry(self) -> None:
+        """Somebody waits: the next attempts come soon."""
+        self._backoff.reset()
+        self._hurried.set()
 
     async def _hear(self, client: Client) -> None:
         async with aclosing(client.replies(Open(), OpenReply)) as replies:

@@ -4,16 +4,32 @@ import argparse
 import re
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NoReturn
+
+from piker.cli import USAGE
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,12})?")
+_ONE_LINE = 1000
+"""Columns that no usage fills."""
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose errors are two lines: what is needed, and what was wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        needed = [each for each in self._actions if each.required or not each.option_strings]
+        usage = argparse.HelpFormatter(f"{self.prog} [OPTION…]", width=_ONE_LINE)
+        usage.add_usage(None, needed, ())
+        told = f"{usage.format_help().strip()}; see {self.prog} --help"
+        self.exit(USAGE, f"{told}\n{self.prog}: error: {message}\n")
 
 
 def parser(command: str, doc: str, example: str = "") -> argparse.ArgumentParser:
     """A parser for one command. No option may be abbreviated: a slip is not to become another."""
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f"piker {command}",
         description=doc,
         epilog=f"Example: piker {command} {example}" if example else None,

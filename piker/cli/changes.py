@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import trio
@@ -11,8 +11,12 @@ from piker import client, config
 from piker.cli import FAILED, USAGE, desk, lines
 from piker.cli.arguments import parser, price, size
 from piker.core.wording import money, number
+from piker.errors import Refused
 from piker.interfaces import Call
+from piker.interfaces.broker import NotConnected
 from piker.interfaces.orders import (
+    AccountsReply,
+    AccountUnreachable,
     Amend,
     Cancel,
     CancelAll,
@@ -23,8 +27,10 @@ from piker.interfaces.orders import (
     PositionsReply,
     Resolve,
 )
+from piker.orders import Life
 
 OID = "its id, or how the id begins or ends"
+NOT_BOOKED = "no execution is booked: only what the venue told counts in positions"
 
 
 def amend(arguments: list[str]) -> int:
@@ -70,8 +76,9 @@ def resolve(arguments: list[str]) -> int:
     """piker resolve."""
     parse = parser(
         "resolve",
-        "Say what became of an order whose outcome is not known, after you looked at the venue.",
-        "a1b2c3d4 cancelled --note 'not in the venue's list of orders'",
+        "Say what became of an order whose outcome is not known, after you looked at the venue. "
+        f"With filled: {NOT_BOOKED}.",
+        "a1b2c3d4 cancelled --note 'not among its open orders'",
     )
     parse.add_argument("oid", help=OID)
     parse.add_argument(
@@ -80,7 +87,10 @@ def resolve(arguments: list[str]) -> int:
     parse.add_argument("--note", required=True, help="how you know; kept with it")
     _add_json(parse)
     args = parse.parse_args(arguments)
-    return trio.run(_change, args, partial(Resolve, outcome=args.outcome, note=args.note))
+    status = trio.run(_change, args, partial(Resolve, outcome=args.outcome, note=args.note))
+    if args.outcome == "filled":
+        desk.say(NOT_BOOKED)
+    return status
 
 
 def _add_json(parse: argparse.ArgumentParser) -> None:
@@ -92,20 +102,31 @@ async def _change(args: argparse.Namespace, call: Callable[..., Call]) -> int:
     oid = await desk.whole_oid(args.oid)
     async with client.trading() as emsd:
         reply = await emsd.call(call(oid=oid), OrderReply)
-    live = await desk.live()
+    accounts = await desk.accounts()
+    live = lines.live_by_name(accounts)
     print(
         lines.json(reply.life, live, reply.seq)
         if args.json
         else f"{reply.life.order.oid}  {lines.text(reply.life, live)}"
     )
-    return 0
+    return _cancelled([reply.life], accounts) if call is Cancel else 0
+
+
+def _cancelled(lives: Iterable[Life], accounts: AccountsReply) -> int:
+    """The exit status, after it was said what can't be cancelled now."""
+    sys.stdout.flush()
+    problems = lines.not_cancelled(lives, accounts.accounts)
+    for problem in problems:
+        desk.say(problem)
+    return FAILED if problems else 0
 
 
 async def _touch(call: CancelAll | Flatten, what: str, as_json: bool) -> int:
     """Ask something of many orders, and print their ids."""
     async with client.trading() as emsd:
         reply = await emsd.call(call, OidsReply)
-    live = await desk.live()
+    accounts = await desk.accounts()
+    live = lines.live_by_name(accounts)
     book = await desk.book()
     for oid in reply.oids:
         life = book.lives.get(oid)
@@ -115,7 +136,8 @@ async def _touch(call: CancelAll | Flatten, what: str, as_json: bool) -> int:
             print(f"{oid}  {lines.text(life, live) if life else what}")
     if not reply.oids and not as_json:
         print("no orders")
-    return 0
+    touched = [book.lives[oid] for oid in reply.oids if oid in book.lives]
+    return _cancelled(touched, accounts)
 
 
 def flatten(arguments: list[str]) -> int:
@@ -137,8 +159,21 @@ def flatten(arguments: list[str]) -> int:
     _, market = trio.run(desk.narrowed, None, args.market)
     if not _agreed(account, market, yes=args.yes):
         return FAILED if sys.stdin.isatty() else USAGE
-    call = Flatten(account=account, market=market)
-    return trio.run(_touch, call, "asked", args.json)
+    return trio.run(_flatten, Flatten(account=account, market=market), args.json)
+
+
+async def _flatten(call: Flatten, as_json: bool) -> int:
+    try:
+        return await _touch(call, "asked", as_json)
+    except Refused as no:
+        if not isinstance(no.fault, AccountUnreachable | NotConnected):
+            raise
+        desk.say(no)
+    desk.say(
+        f"NOT flattened: {call.account} can't be reached; cancels of its orders are kept and sent "
+        "when it is back, its positions stay open"
+    )
+    return FAILED
 
 
 def _agreed(account: str, market: str | None, *, yes: bool) -> bool:

@@ -28,13 +28,15 @@ from piker.orders import Order
 
 WHOLE_OID = 36
 """Characters of a UUID; what is shorter may be a part of one."""
+CANDIDATES = 5
+"""Orders that are named where more than one is meant."""
 
 
 class AmbiguousOrder(Fault, frozen=True, kw_only=True):
     """More than one order begins or ends so."""
 
     oid: Annotated[str, Meta(description="what was given")]
-    candidates: Annotated[tuple[str, ...], Meta(description="whole ids")]
+    candidates: Annotated[tuple[str, ...], Meta(description="whole ids; the rest is counted")]
 
 
 def say(problem: object) -> None:
@@ -74,8 +76,13 @@ async def whole_oid(given: str) -> str:
         return given
     found = matching(given, (await book()).lives)
     if len(found) > 1:
-        raise Refused(AmbiguousOrder(oid=given, candidates=found))
+        raise Refused(AmbiguousOrder(oid=given, candidates=_first(found)))
     return found[0] if found else given
+
+
+def _first(oids: tuple[str, ...]) -> tuple[str, ...]:
+    more = len(oids) - CANDIDATES
+    return oids if more <= 0 else (*oids[:CANDIDATES], f"and {more} more")
 
 
 def matching(given: str, oids: Iterable[str]) -> tuple[str, ...]:
@@ -118,8 +125,20 @@ async def narrowed(account: str | None, market: str | None) -> tuple[str | None,
 
 
 async def account_named(given: str) -> str:
-    """An account by its name, which emsd may not know yet. Raises as `narrowed`."""
-    whole = given if given != PAPER else (await narrowed(given, None))[0]
+    """An account by its name, which emsd may not know yet; "paper" is the only paper one, or the
+    only one with an order or a position. Raises as `narrowed`.
+    """
+    if given != PAPER:
+        return given
+    lives = (await book()).lives.values()
+    async with client.viewing() as emsd:
+        held = (await emsd.call(Positions(), PositionsReply)).positions
+    busy = {each.position.account for each in held if each.position.size}
+    busy |= {life.order.account for life in lives if not life.closed}
+    paper = [name for name in busy if name.startswith(f"{PAPER}.")]
+    if len(paper) == 1:
+        return paper[0]
+    whole, _ = await narrowed(given, None)
     assert whole is not None
     return whole
 

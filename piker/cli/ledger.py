@@ -4,8 +4,7 @@ import argparse
 import csv
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -22,7 +21,7 @@ from piker.store.backup import backup
 from piker.store.reading import open_copy
 
 ACTIONS = "show: the newest entries; sync ACCOUNT: reconcile it with its venue now; export [FILE]: \
-all as CSV; backup FILE: a copy of emsd's journal, which may be in use"
+all as CSV; backup FILE: a copy of emsd's journal, which may be in use; no file is overwritten"
 HEAD = (
     *("number", "time", "account", "market", "kind", "side", "size", "price", "fee"),
     *("fee_currency", "oid", "id", "revision", "source"),
@@ -143,12 +142,17 @@ async def _reconcile(account: str) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    """All entries are read before a file is begun: what can't be read overwrites nothing."""
+    """All entries are read before a file is begun."""
     entries = _from_copy(args) if args.file else trio.run(_all, args)
-    with _output(args.target) as file:
-        writer = csv.writer(file)
-        writer.writerow(HEAD)
-        writer.writerows(_row(entry) for entry in entries)
+    if args.target in (None, "-"):
+        _write(sys.stdout, entries)
+        return 0
+    try:
+        _write_new(Path(args.target), entries)
+    except OSError as error:
+        desk.say(f"{args.target}: {error.strerror}")
+        return FAILED
+    print(f"{args.target}: {len(entries)} entries of the ledger")
     return 0
 
 
@@ -162,13 +166,21 @@ async def _all(args: argparse.Namespace) -> list[LedgerLine]:
     return [line async for line in _entries(args)]
 
 
-@contextmanager
-def _output(target: str | None) -> Iterator[IO[str]]:
-    if target is None or target == "-":
-        yield sys.stdout
-        return
-    with open(target, "w", newline="") as file:
-        yield file
+def _write_new(target: Path, entries: Iterable[LedgerLine]) -> None:
+    """To a file that must not be there yet. Raises OSError; then nothing of ours is left."""
+    with target.open("x", newline="") as file:
+        try:
+            _write(file, entries)
+            file.flush()
+        except BaseException:
+            target.unlink()
+            raise
+
+
+def _write(file: IO[str], entries: Iterable[LedgerLine]) -> None:
+    writer = csv.writer(file)
+    writer.writerow(HEAD)
+    writer.writerows(_row(entry) for entry in entries)
 
 
 def _backup(args: argparse.Namespace) -> int:

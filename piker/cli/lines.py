@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from piker.accounts import AccountState
 from piker.core.mirror import Change
 from piker.core.wording import asked, money, number, remedy, rounded, standing, told
 from piker.interfaces.orders import AccountsReply, OrderNews
@@ -47,8 +48,13 @@ class Line(Struct, frozen=True, kw_only=True):
     market: str
     side: str
     size: Decimal
+    kind: str
     limit: Decimal | None
     trigger: Decimal | None
+    when: str | None
+    tif: str
+    reduce_only: bool
+    armed: bool
 
 
 def live_by_name(reply: AccountsReply) -> Live:
@@ -79,8 +85,13 @@ def json(life: Life, live: Live, seq: int, news: OrderNews | None = None) -> str
         market=order.market,
         side=order.side,
         size=life.size,
+        kind=order.kind,
         limit=life.limit,
         trigger=life.trigger,
+        when=life.when or order.when,
+        tif=order.tif,
+        reduce_only=order.reduce_only,
+        armed=life.armed,
     )
     return msgspec.json.encode(line).decode()
 
@@ -141,6 +152,23 @@ def notes(accounts: AccountsReply, lives: Iterable[Life]) -> list[str]:
     ]
     doubts = [f"{each.order.oid}: {remedy(each)}" for each in lives if remedy(each)]
     return [*halted, *unready, *unexplained, *doubts]
+
+
+def not_cancelled(lives: Iterable[Life], states: Iterable[AccountState]) -> list[str]:
+    """A line for each account at whose venue a cancel can't have arrived."""
+    asked = {life.order.account for life in lives if life.cancel and not life.closed}
+    known = {each.account: each for each in states}
+    return [
+        f"NOT cancelled yet: {name} is {_away(known.get(name))}; the cancel is sent when it is back"
+        for name in sorted(asked)
+        if name not in known or known[name].state != "ready"
+    ]
+
+
+def _away(state: AccountState | None) -> str:
+    if state is None:
+        return "unreachable (no broker daemon tells of it)"
+    return f"{state.state} ({state.reason})" if state.reason else state.state
 
 
 def print_changes(changes: Iterable[Change], live: Live, seq: int, *, as_json: bool) -> None:

@@ -3,9 +3,11 @@
 import argparse
 import sys
 from contextlib import aclosing
+from decimal import Decimal
 
 import msgspec
 import trio
+from msgspec import structs
 
 from piker import client
 from piker.cli import desk, lines
@@ -14,6 +16,9 @@ from piker.cli.following import Progress, again
 from piker.cli.lines import Live
 from piker.core.wording import number, rounded
 from piker.interfaces.orders import PositionLine, Positions, PositionsReply
+
+JSON_DIGITS = 12
+"""Significant digits of a price in JSON: more than any venue quotes, fewer than floats err in."""
 
 
 def main(arguments: list[str]) -> int:
@@ -70,9 +75,22 @@ class _Line(PositionLine, frozen=True, kw_only=True):
 
 
 def _json(line: PositionLine, live: Live) -> str:
-    fields = {name: getattr(line, name) for name in line.__struct_fields__}
-    is_live = lines.is_live(line.position.account, live)
-    return msgspec.json.encode(_Line(**fields, live=is_live)).decode()
+    held = line.position
+    shown = _Line(
+        position=structs.replace(held, average_price=_without_noise(held.average_price)),
+        price=_without_noise(line.price),
+        price_ns=line.price_ns,
+        open_profit=_without_noise(line.open_profit),
+        live=lines.is_live(held.account, live),
+    )
+    return msgspec.json.encode(shown).decode()
+
+
+def _without_noise(value: Decimal | None) -> Decimal | None:
+    """A price may be half the sum of two floats. All digits before the point are kept."""
+    if value is None:
+        return None
+    return Decimal(rounded(value, max(JSON_DIGITS, value.adjusted() + 1)))
 
 
 def _table(positions: list[PositionLine], live: Live) -> object:

@@ -151,8 +151,8 @@ def foreign(snapshot: SnapshotReply, lives: Mapping[str, Life]) -> tuple[Executi
 
 
 def strangers(snapshot: SnapshotReply, lives: Mapping[str, Life]) -> tuple[OpenOrder, ...]:
-    """Open orders with a reference that nobody here knows: of a journal that is lost, perhaps."""
-    return tuple(each for each in snapshot.orders if each.oid and each.oid not in lives)
+    """Open orders that nobody here knows: placed elsewhere, or of a journal that is lost."""
+    return tuple(each for each in snapshot.orders if each.oid not in lives)
 
 
 def differences(holdings: Iterable[Holding], ours: Mapping[Place, Decimal]) -> dict[Place, Decimal]:

@@ -31,7 +31,8 @@ from piker.orders import (
     VenueExpired,
 )
 
-_SHOWN = Context(prec=10)
+DIGITS = 10
+"""Significant digits of an average or a profit, shown to people."""
 
 
 def number(value: Decimal | None) -> str:
@@ -39,11 +40,11 @@ def number(value: Decimal | None) -> str:
     return "" if value is None else f"{value:f}"
 
 
-def rounded(value: Decimal | None) -> str:
+def rounded(value: Decimal | None, digits: int = DIGITS) -> str:
     """An average or a profit, which may have 28 digits, in ten at most."""
     if value is None:
         return ""
-    shown = f"{_SHOWN.plus(value):f}"
+    shown = f"{Context(prec=digits).plus(value):f}"
     return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
@@ -66,8 +67,15 @@ def asked(life: Life) -> str:
     if order.tif != "gtc":
         words.append(order.tif)
     if order.reduce_only:
-        words.append("reduce only")
+        words.append(f"{_cut(life)}reduce only")
     return ", ".join(filter(None, words))
+
+
+def _cut(life: Life) -> str:
+    """What was sent of a total that its owner didn't amend."""
+    if life.amends or life.size >= life.order.size:
+        return ""
+    return f"only {number(life.size)} of {number(life.order.size)}: "
 
 
 def _trigger(life: Life) -> str:

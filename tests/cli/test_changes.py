@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 
 from piker.accounts import Position
 from piker.cli.desk import market_among, whole_account
@@ -11,6 +12,8 @@ from piker.errors import Refused
 from piker.interfaces import Call
 from piker.interfaces.orders import (
     AcceptPosition,
+    AccountsReply,
+    AccountUnreachable,
     Amend,
     Cancel,
     CancelAll,
@@ -24,7 +27,7 @@ from piker.interfaces.orders import (
 from piker.orders import Acked, Sending, Silence, Submitted
 from tests.cli.command import call, piker
 from tests.cli.terminal import in_terminal
-from tests.fakes.scripted_emsd import Emsd, listening, order
+from tests.fakes.scripted_emsd import PAPER, REAL, Emsd, listening, order
 
 Capture = pytest.CaptureFixture[str]
 
@@ -113,6 +116,79 @@ async def test_all_are_cancelled_with_a_line_for_each() -> None:
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()] == ["paper-1", "live-1"]
     assert out.splitlines()[1].split()[1:3] == ["sim.main", "(LIVE):"]
+
+
+def away(emsd: Emsd) -> Emsd:
+    """The same, its paper venue not to be reached."""
+    gone = structs.replace(PAPER, state="unreachable", reason="no link")
+    emsd.accounts_now = AccountsReply(accounts=(gone, REAL))
+    return emsd
+
+
+@pytest.mark.parametrize("line", ["cancel paper-1", "cancel --all", "flatten paper"])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+async def test_a_cancel_that_can_not_leave_is_told_and_a_failure(
+    line: str, options: tuple[str, ...]
+) -> None:
+    async with listening(away(with_orders())):
+        status, out, err = await piker(*line.split(), *options)
+    said = "paper.replay is unreachable (no link); the cancel is sent when it is back"
+    assert (status, err) == (1, f"piker: NOT cancelled yet: {said}\n")
+    assert "paper-1" in out
+
+
+async def test_a_cancel_of_what_is_here_needs_no_venue() -> None:
+    emsd = Emsd()
+    emsd.tell("dark-1", Submitted(order=order("dark-1", kind="dark", trigger=Decimal(1))))
+    async with listening(away(emsd)):
+        status, out, err = await piker("cancel", "dark-1")
+    assert (status, err) == (0, "")
+    assert out.endswith(": cancelled\n")
+
+
+async def test_of_an_account_that_nobody_tells_of_nothing_is_taken_for_cancelled() -> None:
+    emsd = with_orders()
+    emsd.accounts_now = AccountsReply(accounts=())
+    async with listening(emsd):
+        status, _, err = await piker("cancel", "paper-1")
+    assert status == 1
+    assert "paper.replay is unreachable (no broker daemon tells of it); " in err
+
+
+async def test_to_flatten_what_can_not_be_reached_says_what_is_kept_and_what_stays() -> None:
+    emsd = away(with_orders())
+    emsd.refuses[Flatten] = AccountUnreachable(account="paper.replay", reason="no link")
+    async with listening(emsd):
+        status, out, err = await piker("flatten", "paper.replay")
+    refused, kept = err.splitlines()
+    assert (status, out) == (1, "")
+    assert refused.endswith("(account: paper.replay, reason: no link)")
+    assert kept.endswith("are kept and sent when it is back, its positions stay open")
+
+
+async def test_the_only_paper_account_with_something_is_flattened_as_paper() -> None:
+    emsd = with_orders()
+    other = structs.replace(PAPER, account="paper.sim")
+    emsd.accounts_now = AccountsReply(accounts=(PAPER, other, REAL))
+    async with listening(emsd):
+        assert (await piker("flatten", "paper")).status == 0
+    assert emsd.asked == [Flatten(account="paper.replay")]
+
+
+async def test_of_two_paper_accounts_with_something_none_is_flattened_as_paper() -> None:
+    emsd = with_orders()
+    emsd.tell("paper-2", Submitted(order=order("paper-2", account="paper.sim")))
+    async with listening(emsd):
+        status, _, err = await piker("flatten", "paper")
+    assert (status, emsd.asked) == (1, [])
+    assert "allowed: paper.replay, paper.sim, sim.main" in err
+
+
+async def test_to_resolve_as_filled_says_that_nothing_is_booked() -> None:
+    said = "piker: no execution is booked: only what the venue told counts in positions\n"
+    async with listening(with_orders()):
+        status, _, err = await piker("resolve", "live-1", "filled", "--note", "seen")
+    assert (status, err) == (0, said)
 
 
 async def test_where_there_is_nothing_to_cancel_it_says_so() -> None:

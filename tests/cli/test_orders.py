@@ -179,6 +179,15 @@ async def test_a_part_of_two_oids_is_refused_with_both() -> None:
     assert err == f"{said} (oid: 019a, candidates: {OIDS[0]}, {OIDS[1]})\n"
 
 
+async def test_a_part_of_many_oids_names_five_and_counts_the_others() -> None:
+    emsd = Emsd()
+    for n in range(55):
+        emsd.tell(f"many-{n:02}", Submitted(order=order(f"many-{n:02}")))
+    async with listening(emsd):
+        _, _, err = await piker("order", "many")
+    assert err.endswith("candidates: many-00, many-01, many-02, many-03, many-04, and 50 more)\n")
+
+
 async def test_an_order_that_there_is_not_is_refused_by_its_oid() -> None:
     async with listening(three()):
         assert await piker("order", "x") == (1, "", "piker: There is no such order (oid: x)\n")

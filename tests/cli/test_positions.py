@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from piker.accounts import Adjustment, Fees, Position
 from piker.interfaces.orders import LedgerLine, PositionLine, SyncLedger
@@ -90,8 +91,26 @@ async def test_json_is_an_object_a_position_and_says_whether_it_is_live() -> Non
     async with listening(with_positions()):
         _, out, _ = await piker("positions", "--json")
     told = json.loads(out)
-    assert (told["live"], told["open_profit"]) == (True, "-4.666666666666666666666666667")
+    assert (told["live"], told["open_profit"]) == (True, "-4.66666666667")
     assert told["position"]["size"] == "-7"
+
+
+@pytest.mark.parametrize(
+    ("price", "shown"),
+    [
+        ("1.1117949999999999", "1.111795"),
+        ("101", "101"),
+        ("-0.000012345678901234", "-0.0000123456789012"),
+        ("1234567890123.4", "1234567890123"),
+        ("0", "0"),
+    ],
+)
+async def test_a_price_in_json_has_no_noise(price: str, shown: str) -> None:
+    emsd = Emsd()
+    emsd.positions_now = (structs.replace(HELD, price=Decimal(price)),)
+    async with listening(emsd):
+        _, out, _ = await piker("positions", "--json")
+    assert json.loads(out)["price"] == shown
 
 
 async def test_to_follow_is_again_at_every_change() -> None:
@@ -125,7 +144,8 @@ async def test_the_ledger_in_json_is_an_object_an_entry() -> None:
 async def test_an_export_is_every_entry_as_csv_in_utc_with_all_digits(home: Path) -> None:
     async with listening(with_ledger()):
         status, out, _ = await piker("ledger", "export")
-        assert await piker("ledger", "export", str(home / "out.csv")) == (0, "", "")
+        said = f"{home / 'out.csv'}: 2 entries of the ledger\n"
+        assert await piker("ledger", "export", str(home / "out.csv")) == (0, said, "")
     rows = list(csv.DictReader(StringIO(out)))
     assert status == 0
     assert (home / "out.csv").read_text().splitlines() == out.splitlines()
@@ -148,6 +168,22 @@ async def test_an_export_is_every_entry_as_csv_in_utc_with_all_digits(home: Path
     assert (rows[1]["kind"], rows[1]["price"], rows[1]["source"]) == (
         *("opening", "", "the venue's list"),
     )
+
+
+async def test_an_export_overwrites_nothing(home: Path) -> None:
+    target = home / "out.csv"
+    target.write_text("mine")
+    async with listening(with_ledger()):
+        refused = await piker("ledger", "export", str(target))
+    assert refused == (1, "", f"piker: {target}: File exists\n")
+    assert target.read_text() == "mine"
+
+
+async def test_an_export_to_where_nothing_can_be_written_is_a_line(home: Path) -> None:
+    target = home / "nonexist" / "out.csv"
+    async with listening(with_ledger()):
+        refused = await piker("ledger", "export", str(target))
+    assert refused == (1, "", f"piker: {target}: No such file or directory\n")
 
 
 async def test_more_entries_than_a_reply_takes_are_all_exported() -> None:

@@ -103,6 +103,22 @@ async def test_an_alert_needs_no_size_and_no_account() -> None:
     assert out.endswith("paper (paper): alert eurusd.spot.replay above 1.25: armed\n")
 
 
+async def test_a_dark_order_in_json_says_that_it_is_armed_and_which_way() -> None:
+    line = "sell eurusd.replay 5 --dark 1.1 --tif day --reduce-only --account paper --json"
+    async with listening(that(Armed(when="below", since_ns=0))):
+        (told,) = objects(await piker(*line.split()))
+    assert (told["kind"], told["armed"], told["when"]) == ("dark", True, "below")
+    assert (told["tif"], told["reduce_only"]) == ("day", True)
+
+
+async def test_what_is_cut_to_what_can_be_reduced_says_so() -> None:
+    line = "sell eurusd.replay 5000 --reduce-only --account paper"
+    sent = Sending(size=Decimal(1500), limit=None, not_after_ns=1)
+    async with listening(that(sent)):
+        _, out, _ = await piker(*line.split())
+    assert ": sell 1500 eurusd.replay, at the market, only 1500 of 5000: reduce only: " in out
+
+
 async def test_wait_and_json_are_an_object_an_event_to_the_last() -> None:
     async with listening(that(*OPEN)) as emsd, running(*BUY, "--wait", "--json") as command:
         await emsd.until(lambda emsd: emsd.followers == 1)
@@ -131,8 +147,13 @@ async def test_wait_and_json_are_an_object_an_event_to_the_last() -> None:
         "market": "eurusd.spot.replay",
         "side": "buy",
         "size": "1000",
+        "kind": "limit",
         "limit": "1.20",
         "trigger": None,
+        "when": None,
+        "tif": "gtc",
+        "reduce_only": False,
+        "armed": False,
     }
 
 

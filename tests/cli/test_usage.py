@@ -1,5 +1,7 @@
 """What `piker` says of itself, and of what it was not meant to be given."""
 
+import shlex
+
 import pytest
 
 from piker.cli import COMMANDS
@@ -71,6 +73,24 @@ def test_what_a_command_can_not_take_is_named(line: str, problem: str, capfd: Ca
     assert out == ""
     assert err.startswith(f"usage: piker {line.split()[0]} ")
     assert problem in err
+
+
+def test_a_usage_error_is_a_line_of_usage_and_what_was_wrong(capfd: Capture) -> None:
+    call("resolve", "o1")
+    assert capfd.readouterr().err.splitlines() == [
+        (
+            "usage: piker resolve [OPTION…] --note NOTE oid {open,filled,cancelled,rejected}; "
+            "see piker resolve --help"
+        ),
+        "piker resolve: error: the following arguments are required: outcome, --note",
+    ]
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_an_example_can_be_pasted(command: str, capfd: Capture) -> None:
+    call(command, "--help")
+    example = capfd.readouterr().out.partition("\nExample: ")[2]
+    assert shlex.split(example)[1:2] in ([], [command])
 
 
 @pytest.mark.parametrize(

@@ -211,10 +211,10 @@ def test_an_execution_of_no_order_of_ours_is_foreign() -> None:
     assert foreign(said, {"1": OPEN}) == (by_hand, lost)
 
 
-def test_an_open_order_with_a_reference_that_nobody_knows_is_a_stranger() -> None:
-    lost = replace(LISTED, oid="9")
-    said = lists(orders=(LISTED, replace(LISTED, oid=""), lost))
-    assert strangers(said, {"1": OPEN}) == (lost,)
+def test_an_open_order_that_nobody_here_knows_is_a_stranger() -> None:
+    by_hand, lost = replace(LISTED, oid=""), replace(LISTED, oid="9")
+    said = lists(orders=(LISTED, by_hand, lost))
+    assert strangers(said, {"1": OPEN}) == (by_hand, lost)
 
 
 @pytest.mark.parametrize(

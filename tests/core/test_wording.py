@@ -115,6 +115,12 @@ def test_what_is_wanted_is_a_line(fields: dict[str, Any], words: str) -> None:
     assert asked(begin(Submitted(order=order(**fields)))) == words
 
 
+def test_what_was_cut_says_of_how_much_but_not_what_its_owner_amended() -> None:
+    cut = replace(begin(Submitted(order=order(reduce_only=True))), size=TEN)
+    assert asked(cut).endswith("limit 1.20, only 10 of 1000: reduce only")
+    assert asked(replace(cut, amends=1, amended=1)).endswith("limit 1.20, reduce only")
+
+
 def test_the_direction_that_was_taken_from_the_quote_is_told() -> None:
     dark = begin(Submitted(order=order(kind="dark", trigger=P)))
     assert asked(replace(dark, armed=True, when="above")).endswith("dark above 1.20")

@@ -1,7 +1,7 @@
 """The desk: amendments, reducing orders, flatten, live accounts, what is unknown, what is due."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,8 @@ from piker.interfaces.broker import Holding, InvalidOrder, Place, SnapshotReply,
 from piker.interfaces.data import NoSuchMarket
 from piker.interfaces.orders import (
     AcceptPosition,
+    Accounts,
+    AccountsReply,
     Amend,
     Cancel,
     CancelAll,
@@ -143,6 +145,15 @@ async def test_a_smaller_total_passes_a_halt_and_a_larger_one_does_not() -> None
         larger = await house.refusal(Amend(oid="o-1", size=Decimal(4)))
         await house.ask(Amend(oid="o-1", size=Decimal(2)), OrderReply)
     assert isinstance(larger, Halted)
+
+
+async def test_a_trigger_that_would_fire_at_once_is_refused_when_it_is_amended() -> None:
+    async with a_house() as house:
+        await house.submit(dark())
+        fault = await house.refusal(Amend(oid="d-1", trigger=Decimal("1.30")))
+        assert isinstance(fault, InvalidOrder)
+        assert (fault.field, fault.value) == ("trigger", "1.30")
+        assert (await house.life("d-1")).trigger == dark().trigger
 
 
 async def test_amendments_count_as_orders_do_in_the_limit_of_a_second() -> None:
@@ -527,6 +538,18 @@ async def test_what_is_triggered_while_too_much_waits_for_the_disk_rests_on(
         assert (await house.life("d-1")).armed
         await house.shows(("ask", 1.19))
         await house.until("d-1", "open", "filled")
+
+
+async def test_an_account_that_holds_something_is_asked_after_a_restart() -> None:
+    async with a_holder() as house:
+        await house.restart()
+        async with (
+            house.client("view") as client,
+            aclosing(client.replies(Accounts(), AccountsReply)) as replies,
+        ):
+            reply, _ = await anext(replies)
+            while reply.accounts[0].state != "ready":
+                reply, _ = await anext(replies)
 
 
 # --- the last instant
