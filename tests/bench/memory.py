@@ -9,8 +9,13 @@ from statistics import median
 from tests.bench.result import ROUNDS, Result
 from tests.bench.rig import Rig, rig
 
-MOST_MB = {"datad": 45.0, "samplerd": 25.0}
-COMMANDS = {"datad": ("piker.datad", "replay"), "samplerd": ("piker.samplerd",)}
+MOST_MB = {"datad": 45.0, "samplerd": 25.0, "emsd": 40.0}
+COMMANDS = {
+    "datad": ("piker.datad", "replay"),
+    "samplerd": ("piker.samplerd",),
+    "emsd": ("piker.emsd",),
+}
+SOCKETS = {"datad": "replay", "samplerd": "samplerd", "emsd": "view"}
 
 
 def run() -> Iterator[Result]:
@@ -31,7 +36,7 @@ def run() -> Iterator[Result]:
 
 def _pss_mb(made: Rig, daemon: str) -> float:
     process = made.start_daemon(*COMMANDS[daemon])
-    _ask(made.socket(daemon, COMMANDS[daemon][-1].removeprefix("piker.")))
+    _ask(made.socket(daemon, SOCKETS[daemon]))
     rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
     made.end(process)
     line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))

@@ -25,9 +25,9 @@ trio.run(main)
 
 
 def run() -> Iterator[Result]:
-    """datad and samplerd against a bare trio process."""
+    """Daemons against a bare trio process."""
     with rig() as made:
-        for daemon in (("piker.datad", "sim"), ("piker.samplerd",)):
+        for daemon in (("piker.datad", "sim"), ("piker.samplerd",), ("piker.emsd",)):
             yield compare(
                 "start",
                 daemon[0].removeprefix("piker."),
@@ -59,7 +59,7 @@ def _first_reply(made: Rig, *arguments: str) -> float:
 
 def _spawn(made: Rig, listener: int, arguments: tuple[str, ...]) -> int:
     """As systemd does it: the socket is descriptor 3."""
-    script = 'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=it; exec "$@"'
+    script = 'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=view; exec "$@"'
     command = ["/bin/sh", "-c", script, "sh", sys.executable, *arguments]
     quiet = (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)
     actions = [(os.POSIX_SPAWN_DUP2, listener, 3), quiet]
