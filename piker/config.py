@@ -21,6 +21,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
 
 from piker import paths
 from piker.accounts import PAPER, Account, parse_account
+from piker.core.fees import FeeSchedule
 from piker.core.risk import DEFAULTS
 from piker.errors import Refused
 from piker.interfaces.orders import LimitsReply
@@ -119,21 +120,12 @@ class AccountSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     risk: RiskSettings = RiskSettings()
 
 
-class FeeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[paperboi.fees.PROVIDER]: what a paper fill costs, in the market's currency."""
-
-    per_unit: Annotated[Decimal, Meta(description="for each contract or unit")] = Decimal(0)
-    pct: Annotated[Decimal, Meta(description="of size, price and multiplier, per cent")] = Decimal(
-        0
-    )
-    minimum: Annotated[Decimal, Meta(description="for each fill, at least")] = Decimal(0)
-
-
 class PaperboiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[paperboi]: all paper accounts."""
 
     fees: Annotated[
-        dict[str, FeeSettings], Meta(description="a table a provider, instead of its own schedule")
+        dict[str, FeeSchedule],
+        Meta(description="[paperboi.fees.PROVIDER], instead of the provider's own schedule"),
     ] = field(default_factory=dict)
 
 
@@ -274,11 +266,11 @@ def _check_limits(table: Any, path: Path, key: str) -> None:
 
 
 def _check_fees(table: Any, path: Path, key: str) -> None:
-    for name in FeeSettings.__struct_fields__:
+    for name in FeeSchedule.__struct_fields__:
         value = _at(table, name)
         if value is not None and not (_is_number(value) and value >= 0):
             raise _wrong(path, f"{key}.{name}", "a number of 0 or more", value)
-    _decode(table, FeeSettings, path, key)
+    _decode(table, FeeSchedule, path, key)
 
 
 def _check_emsd(settings: EmsdSettings, path: Path) -> None:

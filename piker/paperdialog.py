@@ -16,12 +16,11 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 import trio
 
-from piker import clock, config, log, paths
+from piker import clock, log, paths
 from piker.brokerage import MS
 from piker.brokers import Hear, Provider
 from piker.config import Configuration
 from piker.core.backoff import Backoff
-from piker.core.fees import FeeSchedule
 from piker.core.matching import check
 from piker.core.paper import PaperOrder, PaperVenue, Saved, ended_order, retold
 from piker.core.risk import day_start_ns
@@ -80,13 +79,12 @@ class PaperDialog:
         changed: Callable[[], None],
         nursery: trio.Nursery,
     ) -> None:
-        fees = configuration.paperboi.fees.get(provider.name, config.FeeSettings())
         self.link = Link(up=True)
         self.states: dict[str, MarketState | None] = {}
         """Of the markets that are watched; None: their datad is away."""
         self._provider = provider
         self._configuration = configuration
-        self._schedule = FeeSchedule(per_unit=fees.per_unit, pct=fees.pct, minimum=fees.minimum)
+        self._schedule = configuration.paperboi.fees.get(provider.name, provider.fees)
         self._path = str(paths.socket_path("datad", provider.name))
         self._unit = paths.unit_name("datad", provider.name)
         self._book = book

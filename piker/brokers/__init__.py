@@ -36,6 +36,7 @@ from typing import Any, Literal, Protocol
 import trio
 from msgspec import Struct
 
+from piker.core.fees import FREE, FeeSchedule
 from piker.errors import Refused
 from piker.interfaces.broker import (
     Amend,
@@ -180,7 +181,8 @@ class Provider:
     """A provider's declaration.
 
     `runs_ahead`: its ticks may be stamped ahead of the wall clock, as when a recording plays
-    faster than it was made; a market's time is then that of its newest tick.
+    faster than it was made; a market's time is then that of its newest tick. `fees`: what a paper
+    order in its markets costs, unless the configuration says otherwise.
     """
 
     name: str
@@ -190,6 +192,7 @@ class Provider:
     limits: Limits = field(default_factory=Limits)
     credentials: tuple[str, ...] = ()
     runs_ahead: bool = False
+    fees: FeeSchedule = FREE
 
 
 def known() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """paperboi: orders cleared against a real datad's feed, on disk before they are told."""
 
+import dataclasses
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,7 +15,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from piker import clock, paths
 from piker.brokers import VenueLost
-from piker.config import Configuration, EmsdSettings, FeeSettings, PaperboiSettings
+from piker.config import Configuration, EmsdSettings, PaperboiSettings
+from piker.core.fees import FeeSchedule
 from piker.errors import Fault, Refused
 from piker.interfaces.broker import (
     CancelAll,
@@ -43,7 +45,7 @@ from piker.paperbook import open_book
 from piker.service import Service
 from piker.transport import listen
 from tests.conftest import WALL_NS
-from tests.fakes.papershop import ACCOUNT, Shop, Trader, a_served_desk, a_shop, a_trader
+from tests.fakes.papershop import ACCOUNT, PROVIDER, Shop, Trader, a_served_desk, a_shop, a_trader
 from tests.fakes.venue import EURUSD, GBPUSD, Desk, quote, tick
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
@@ -219,10 +221,21 @@ async def test_an_amendment_that_cannot_be_is_refused_and_says_why(
     assert (listed.size, listed.limit) == (Decimal(3), Decimal("1.20"))
 
 
-async def test_a_fill_costs_what_the_configuration_says() -> None:
-    fees = FeeSettings(per_unit=Decimal("0.5"), minimum=Decimal(2))
+DEAR = dataclasses.replace(PROVIDER, fees=FeeSchedule(per_unit=Decimal(9)))
+
+
+async def test_a_fill_costs_what_the_providers_schedule_says() -> None:
+    async with a_served_desk() as desk, a_shop(None, DEAR) as shop, shop.trader() as trader:
+        await resting(trader, desk, size=Decimal(3))
+        desk.venue.say(quote(tick("ask", 1.20, 3.0)))
+        (fill,) = await trader.fills(1)
+    assert (fill.fee, fill.fee_currency) == (Decimal(27), "USD")
+
+
+async def test_a_fill_costs_what_the_configuration_says_instead() -> None:
+    fees = FeeSchedule(per_unit=Decimal("0.5"), minimum=Decimal(2))
     settings = Configuration(paperboi=PaperboiSettings(fees={"fake": fees}))
-    async with a_served_desk() as desk, a_shop(settings) as shop, shop.trader() as trader:
+    async with a_served_desk() as desk, a_shop(settings, DEAR) as shop, shop.trader() as trader:
         await resting(trader, desk, size=Decimal(6))
         for _ in range(2):
             desk.venue.say(quote(tick("ask", 1.20, 3.0)))
