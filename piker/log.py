@@ -65,10 +65,20 @@ def set_up(daemon: str, provider: str | None) -> None:
     """Send this process's log to where it is read."""
     always = fields(provider=provider)["fields"]
     handler: logging.Handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(f"%(asctime)s {daemon} %(levelname)s %(message)s"))
+    handler.setFormatter(Lines(f"%(asctime)s {daemon} %(levelname)s %(message)s"))
     if _stderr_is_the_journal():
         handler = JournalHandler(JOURNAL_SOCKET, {"SYSLOG_IDENTIFIER": daemon, **always})
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class Lines(logging.Formatter):
+    """Lines for a person; the order that an entry is about is named, if its text doesn't."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 logging's name
+        """The line, without a traceback."""
+        line = super().formatMessage(record)
+        oid: str = getattr(record, "fields", {}).get("PIKER_OID", "")
+        return line if not oid or oid in line else f"{line} [{oid}]"
 
 
 def _stderr_is_the_journal() -> bool:

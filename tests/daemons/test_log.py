@@ -150,6 +150,19 @@ def test_without_a_journal_lines_go_to_stderr(
     assert stderr.getvalue().endswith(" datad WARNING the venue is away\n")
 
 
+def test_a_line_names_the_order_that_it_is_about_once(
+    root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    log.set_up("paperboi", "replay")
+    root_logger.info("acked", extra=log.fields(oid="o-1"))
+    root_logger.info("o-2 is acked", extra=log.fields(oid="o-2"))
+    first, second = stderr.getvalue().splitlines()
+    assert first.endswith(" paperboi INFO acked [o-1]")
+    assert second.endswith(" paperboi INFO o-2 is acked")
+
+
 def test_where_systemd_connects_stderr_entries_go_to_the_journal(
     root_logger: logging.Logger, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
