@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from piker.orders import NOTHING, Execution
 
-AdjustmentKind = Literal["opening", "foreign_fill", "corporate", "unexplained"]
+AdjustmentKind = Literal["opening", "corporate", "unexplained"]
 AccountReadiness = Literal["reconciling", "ready", "unreachable"]
 PAPER = "paper"
 
@@ -64,7 +64,7 @@ class Adjustment(Struct, frozen=True, kw_only=True):
     kind: Annotated[
         AdjustmentKind,
         Meta(
-            description="opening: held at the first connection; foreign_fill: traded elsewhere; "
+            description="opening: held at the first connection; "
             "corporate: split, conversion; unexplained: the venue says so"
         ),
     ]

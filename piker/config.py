@@ -23,10 +23,12 @@ from piker import paths
 from piker.accounts import PAPER, Account, parse_account
 from piker.core.fees import FeeSchedule
 from piker.core.risk import DEFAULTS
+from piker.core.triggers import GAP_GRACE_NS, MAX_TICK_AGE_NS
 from piker.errors import Refused
 from piker.interfaces.orders import LimitsReply
 from piker.interfaces.service import BrokenConfiguration
 
+NS = 1_000_000_000
 S = TypeVar("S", bound=Struct)
 
 Seconds = Annotated[float, Meta(gt=0, description="seconds")]
@@ -58,11 +60,13 @@ class EmsdSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         str, Meta(description="HH:MM in day_zone, when a day's loss counts from 0 again")
     ] = "17:00"
     day_zone: Annotated[str, Meta(description="time zone, as Europe/Zurich")] = "America/New_York"
-    max_tick_age_s: Annotated[Patience, Meta(description="nothing fires on an older tick")] = 5.0
+    max_tick_age_s: Annotated[Patience, Meta(description="nothing fires on an older tick")] = (
+        MAX_TICK_AGE_NS / NS
+    )
     gap_grace_s: Annotated[
         Patience,
         Meta(description="what was crossed unwatched for less fires as if it had been watched"),
-    ] = 60.0
+    ] = GAP_GRACE_NS / NS
     reconcile_every_s: Annotated[
         Patience, Meta(description="how often venues are asked what they hold")
     ] = 30.0

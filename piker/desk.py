@@ -37,6 +37,7 @@ from piker.interfaces.orders import NoDirection as NoDirectionFault
 from piker.lingering import dies_at_logout
 from piker.naming import Names, not_called_live
 from piker.orders import (
+    ALL_CANCELLED,
     AmendAsked,
     AmendRefused,
     Armed,
@@ -280,7 +281,7 @@ class Desk:
         life = self.book.lives.get(oid)
         if life is None or why_not(life, CancelAsked()):
             return False
-        self.book.record(oid, CancelAsked(reason="all were cancelled"))
+        self.book.record(oid, CancelAsked(reason=ALL_CANCELLED))
         return True
 
     async def flatten(self, account: str, market: str | None) -> tuple[str, ...]:

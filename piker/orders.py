@@ -17,6 +17,8 @@ Outcome = Literal["open", "filled", "cancelled", "rejected"]
 CLOSED: frozenset[OrderState] = frozenset({"filled", "cancelled", "rejected", "expired"})
 
 NOTHING = Decimal(0)
+ALL_CANCELLED = "all were cancelled"
+"""Why an order was cancelled by CancelAll."""
 SLIP_TICKS = 5
 SLIP_MAX_PCT = Decimal("0.5")
 

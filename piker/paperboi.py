@@ -14,8 +14,7 @@ from piker.brokerage import Brokerage, Control
 from piker.interfaces import Interface
 from piker.interfaces.broker import BROKER
 from piker.interfaces.service import Component, Counter
-from piker.paperdialog import PaperDialog
-from piker.paperdialog import open_dialog as open_dialog
+from piker.paperdialog import PaperDialog, open_dialog
 from piker.service import Report, Service
 
 NAMED = 3

@@ -23,11 +23,11 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from piker.core.grid import price_step
 from piker.core.orderchecks import (
     LARGEST_PRICE,
     LARGEST_SIZE,
     NEVER_NEGATIVE,
-    price_step,
     why_invalid,
 )
 from piker.core.sessions import session_at

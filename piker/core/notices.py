@@ -9,13 +9,13 @@ from piker.core.mirror import Change
 from piker.core.wording import asked, money, number, remedy, rounded, told
 from piker.interfaces.orders import AccountsReply
 from piker.interfaces.service import Component
-from piker.orders import AmendRefused, CancelAsked, CancelRefused, Filled, Held, Life
+from piker.orders import ALL_CANCELLED, AmendRefused, CancelAsked, CancelRefused, Filled, Held, Life
 
 Urgency = Literal["low", "normal", "critical"]
 
 PATIENCE_S = 10.0
 """What is away for less than this is not worth telling: a daemon may have been restarted."""
-BY_ITS_OWNER = frozenset({"", "all were cancelled"})
+BY_ITS_OWNER = frozenset({"", ALL_CANCELLED})
 """Reasons of cancels that a person asked for, as emsd records them."""
 DEAD = frozenset({"stale", "disconnected"})
 ALIVE = frozenset({"live", "closed"})

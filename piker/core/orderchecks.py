@@ -4,10 +4,11 @@ Nothing is rounded: a price is on the grid of its market, or it is refused with 
 """
 
 from collections.abc import Collection, Iterator
-from decimal import MAX_EMAX, MIN_EMIN, ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_FLOOR, Decimal
 from itertools import chain
 from typing import get_args
 
+from piker.core.grid import EXACT, on_grid, price_step
 from piker.interfaces.broker import InvalidOrder
 from piker.markets import AssetClass, Market
 from piker.orders import NOTHING, SLIP_MAX_PCT, SLIP_TICKS, OrderKind, Side, Tif
@@ -19,9 +20,6 @@ NEVER_NEGATIVE: frozenset[AssetClass] = frozenset({"stock", "forex", "crypto", "
 """Their prices are above zero. A spread of futures, say, may trade at any price."""
 SIDES: tuple[Side, ...] = get_args(Side)
 TIFS: tuple[Tif, ...] = get_args(Tif)
-
-_EXACT = Context(prec=120, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
-"""Wide enough for any price or size that is no larger than the largest, in steps of 1E-100."""
 
 
 def why_invalid(
@@ -48,17 +46,6 @@ def why_invalid(
         _bad_slip("slip_max_pct", slip_max_pct),
     )
     return next(problems, None)
-
-
-def price_step(market: Market, price: Decimal) -> Decimal:
-    """The step of a market's grid at a price. Below the lowest band it is `price_tick`."""
-    steps = [band.price_tick for band in market.price_bands if band.from_price <= price]
-    return steps[-1] if steps else market.price_tick
-
-
-def on_grid(step: Decimal, value: Decimal) -> bool:
-    """Whether a finite number is a whole number of steps."""
-    return not _EXACT.remainder(value, step)
 
 
 def _unlisted(field: str, value: str, allowed: Collection[str]) -> Iterator[InvalidOrder]:
@@ -101,9 +88,9 @@ def _bad_slip(field: str, slip: Decimal) -> Iterator[InvalidOrder]:
 
 def _neighbours(step: Decimal, value: Decimal) -> str:
     """The two whole numbers of steps that are nearest, for a person."""
-    steps = _EXACT.divide(value, step).to_integral_value(ROUND_FLOOR, context=_EXACT)
-    below = _EXACT.multiply(steps, step)
-    return f"{below:f} or {_EXACT.add(below, step):f}"
+    steps = EXACT.divide(value, step).to_integral_value(ROUND_FLOOR, context=EXACT)
+    below = EXACT.multiply(steps, step)
+    return f"{below:f} or {EXACT.add(below, step):f}"
 
 
 def _invalid(field: str, value: Decimal, allowed: str) -> InvalidOrder:

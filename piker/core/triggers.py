@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from itertools import count
-from math import ceil, floor
 from typing import Literal
 
 from msgspec import Struct
 
+from piker.core.grid import highest_up_to, lowest_from, price_step
 from piker.core.sessions import Sessions, is_open
 from piker.markets import Market, MarketState
 from piker.orders import Order, When
@@ -432,11 +432,11 @@ def price_to_send(market: Market, order: Order, price: float) -> Decimal | None:
         return None
     assert order.trigger is not None
     shown, trigger = Fraction(repr(price)), Fraction(order.trigger)
-    slip = order.slip_ticks * Fraction(_tick_at(market, shown))
+    slip = order.slip_ticks * Fraction(price_step(market, shown))
     most = abs(trigger) * Fraction(order.slip_max_pct) / 100
     if order.side == "buy":
-        return _grid_below(market, min(shown + slip, trigger + most))
-    return _grid_above(market, max(shown - slip, trigger - most))
+        return highest_up_to(market, min(shown + slip, trigger + most))
+    return lowest_from(market, max(shown - slip, trigger - most))
 
 
 def session_time_ns(sessions: Sessions, since_ns: int, until_ns: int) -> int:
@@ -474,44 +474,3 @@ def _changes(ticks: tuple[Tick, ...]) -> Iterator[tuple[Tick, ...]]:
         seen_ns = tick.seen_ns
     if change:
         yield tuple(change.values())
-
-
-def _bands(market: Market) -> list[tuple[Fraction, Decimal]]:
-    """First price and step of each band, lowest first."""
-    return [(Fraction(band.from_price), band.price_tick) for band in market.price_bands]
-
-
-def _tick_at(market: Market, price: Fraction) -> Decimal:
-    """The step of the grid at a price."""
-    ticks = [tick for start, tick in _bands(market) if start <= price]
-    return ticks[-1] if ticks else market.price_tick
-
-
-def _tick_under(market: Market, price: Fraction) -> Decimal:
-    """The step of the grid just below a price."""
-    ticks = [tick for start, tick in _bands(market) if start < price]
-    return ticks[-1] if ticks else market.price_tick
-
-
-def _grid_below(market: Market, price: Fraction) -> Decimal:
-    """The highest price on the grid that isn't above this one."""
-    tick = _tick_at(market, price)
-    below = floor(price / Fraction(tick)) * tick
-    for start, _ in reversed(_bands(market)):
-        if Fraction(below) < start <= price:  # out of its band, into the next lower one
-            tick = _tick_under(market, start)
-            below = (ceil(start / Fraction(tick)) - 1) * tick
-    return below
-
-
-def _grid_above(market: Market, price: Fraction) -> Decimal:
-    """The lowest price on the grid that isn't below this one."""
-    above = _up(price, _tick_at(market, price))
-    for start, tick in _bands(market):
-        if price < start <= Fraction(above):
-            above = _up(start, tick)
-    return above
-
-
-def _up(price: Fraction, tick: Decimal) -> Decimal:
-    return ceil(price / Fraction(tick)) * tick

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from piker.core.fees import FeeSchedule, fee
+from piker.core.grid import on_grid
 from piker.core.matching import (
     Ended,
     Fill,
@@ -23,7 +24,6 @@ from piker.core.matching import (
     exact_size,
     why_no_amend,
 )
-from piker.core.orderchecks import on_grid
 from piker.interfaces.broker import InvalidOrder, Place
 from piker.markets import Market, MarketState, PriceBand, Session, State
 from piker.quotes import Kind, Quote, Tick

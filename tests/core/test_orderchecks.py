@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from piker.core.orderchecks import LARGEST_SIZE, NEVER_NEGATIVE, on_grid, price_step, why_invalid
+from piker.core.grid import on_grid, price_step
+from piker.core.orderchecks import LARGEST_SIZE, NEVER_NEGATIVE, why_invalid
 from piker.markets import AssetClass, Market, PriceBand
 
 D = Decimal

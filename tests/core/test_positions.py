@@ -212,8 +212,8 @@ def test_what_is_gone_unexplained_beyond_zero_is_short_and_unpriced() -> None:
     assert (position.size, position.unpriced, position.realised) == (D("-4"), D("-4"), D("0"))
 
 
-def test_a_foreign_fill_trades_like_an_execution() -> None:
-    entries = fill(1, "buy", "10", "30"), adjusted(2, "foreign_fill", "-10", "33")
+def test_an_adjustment_with_a_price_trades_like_an_execution() -> None:
+    entries = fill(1, "buy", "10", "30"), adjusted(2, "unexplained", "-10", "33")
     # 10 * (33 - 30) = 30
     assert held(*entries) == (D("0"), None, D("30"))
 
@@ -374,7 +374,7 @@ sizes = st.decimals("0.001", "1000", places=3)
 prices = st.decimals("-100", "100000", places=5)
 multipliers = st.sampled_from(["1", "300", "0.1", "12.5"])
 times = st.integers(0, 1_000_000)
-kinds = st.sampled_from(("opening", "foreign_fill", "corporate", "unexplained"))
+kinds = st.sampled_from(("opening", "corporate", "unexplained"))
 sides = st.sampled_from(("buy", "sell"))
 executions = st.builds(
     fill,

@@ -48,7 +48,8 @@ from piker.interfaces.orders import (
 from piker.markets import Market
 from piker.notify import Manager
 from piker.orders import Life, Order, OrderEvent
-from piker.paperboi import Paperboi, open_dialog
+from piker.paperboi import Paperboi
+from piker.paperdialog import open_dialog
 from piker.service import Service
 from piker.transport import listen
 from piker.varlink import Client, Server, open_client
