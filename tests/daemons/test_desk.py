@@ -1,7 +1,8 @@
 """The desk: amendments, reducing orders, flatten, live accounts, what is unknown, what is due."""
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from msgspec import structs
 from trio.testing import wait_all_tasks_blocked
 
 from piker import clock, paths
+from piker.emsd import JOURNAL
 from piker.interfaces.broker import Cancel as VenueCancel
 from piker.interfaces.broker import Holding, InvalidOrder, Place, SnapshotReply, Told
 from piker.interfaces.data import NoSuchMarket
@@ -19,6 +21,7 @@ from piker.interfaces.orders import (
     Accounts,
     AccountsReply,
     Amend,
+    BrokenJournal,
     Cancel,
     CancelAll,
     DiskFull,
@@ -76,6 +79,16 @@ async def a_holder(**facts: Any) -> AsyncIterator[House]:
         await house.is_live()
         await house.until("o-0", "filled")
         yield house
+
+
+@contextmanager
+def journal_is_held() -> Iterator[None]:
+    """Somebody's tool has begun to write emsd's journal; nobody else can, until it ends."""
+    path = paths.state_of("emsd") / JOURNAL
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 async def held(house: House) -> Decimal:
@@ -550,6 +563,48 @@ async def test_an_account_that_holds_something_is_asked_after_a_restart() -> Non
             reply, _ = await anext(replies)
             while reply.accounts[0].state != "ready":
                 reply, _ = await anext(replies)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that somebody else holds is a fault at once."""
+    monkeypatch.setattr("piker.store.files.BUSY_S", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_dark_order_that_could_not_be_written_down_is_not_armed() -> None:
+    async with a_house() as house:
+        await house.submit(dark("d-0"))
+        with journal_is_held():
+            assert isinstance(await house.refusal(dark("d-1")), BrokenJournal)
+        life = await house.until("d-1", "rejected")
+        assert (life.armed, (await house.life("d-0")).armed) == (False, True)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_amendment_that_could_not_be_written_down_leaves_a_dark_order_held() -> None:
+    async with a_house() as house:
+        await house.submit(dark())
+        with journal_is_held():
+            fault = await house.refusal(Amend(oid="d-1", trigger=Decimal("1.15")))
+            assert isinstance(fault, BrokenJournal)
+        async with house.following() as follower:
+            life = await follower.until_it("d-1", lambda life: not life.armed)
+        assert life.state == "held"
+        assert life.reason.startswith("an amendment of it: The journal can't be used")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_amendment_that_could_not_be_written_down_does_not_reach_the_venue() -> None:
+    async with a_house() as house:
+        await house.submit(order("o-1"))
+        await house.until("o-1", "open")
+        with journal_is_held():
+            fault = await house.refusal(Amend(oid="o-1", size=Decimal(2)))
+            assert isinstance(fault, BrokenJournal)
+        async with house.following() as follower:
+            life = await follower.until_it("o-1", lambda life: life.amends == 1 and not life.amend)
+        assert (life.state, life.size) == ("open", Decimal(3))
 
 
 # --- the last instant

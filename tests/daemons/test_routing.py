@@ -273,6 +273,35 @@ async def test_a_fault_that_nobody_here_knows_leaves_the_outcome_unknown() -> No
         assert "speaks another version" in house.life().reason
 
 
+async def test_who_waits_for_an_account_that_fails_twice_is_told_so_at_once() -> None:
+    async with a_house() as house:
+        house.route.want()
+        await trio.sleep(600)
+        began = trio.current_time()
+        with pytest.raises(Refused) as no:
+            await house.route.until_ready(ACCOUNT)
+        assert isinstance(no.value.fault, AccountUnreachable)
+        assert trio.current_time() - began < routing.READY_S
+
+
+async def test_who_waits_for_an_account_has_it_tried_again_at_once() -> None:
+    broker = Broker()
+    async with a_house() as house:
+        house.route.want()
+        await trio.sleep(600)
+        async with serving(broker):
+            await house.route.until_ready(ACCOUNT)
+            assert house.route.ready
+
+
+async def test_an_open_order_that_nobody_here_knows_is_said_of_its_account() -> None:
+    async with ready() as (house, broker):
+        assert house.route.states()[0].reason == ""
+        broker.orders = (an_open_order("by-hand"),)
+        await house.look()
+        assert house.route.states()[0].reason == "1 open there that are not of this journal"
+
+
 async def test_an_account_that_is_not_ready_refuses_what_comes_with_certainty() -> None:
     async with a_house() as house:
         house.submit()

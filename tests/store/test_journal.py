@@ -100,6 +100,31 @@ async def test_many_that_wait_share_a_commit(path: Path) -> None:
         assert newest(path) == 100
 
 
+async def test_what_nobody_waits_for_shares_a_commit_with_what_comes_next(path: Path) -> None:
+    async with open_journal(path) as journal:
+        before = journal.commits
+        for number in range(3):
+            journal.append(submitted(str(number)), hurry=False)
+            await trio.testing.wait_all_tasks_blocked()
+        await journal.append(submitted("3")).wait()
+        assert journal.commits == before + 1
+        assert newest(path) == 4
+
+
+async def test_what_nobody_waits_for_is_written_all_the_same(path: Path) -> None:
+    async with open_journal(path) as journal:
+        journal.append(submitted(), hurry=False)
+        await journal.committed(1)
+        assert newest(path) == 1
+
+
+async def test_an_order_is_known_when_it_is_on_disk_archived_or_not(path: Path) -> None:
+    async with open_journal(path) as journal:
+        assert not journal.knows("1")
+        await journal.append(submitted("1"), Archived(oid="1")).wait()
+        assert journal.knows("1")
+
+
 async def test_waiters_wait_in_order_while_the_disk_is_slow(path: Path) -> None:
     done: list[int] = []
 
