@@ -4,10 +4,12 @@ Task tree, in the dialog's context:
 
     open_dialog
     ├─ tick        every second: ends what has had its time
+    ├─ save        has orders that came together on disk together
     ├─ mend        when the disk was full: tries until it no longer is
     └─ _watch      one a market that orders are worked on in: its quotes, every one of them
 
-What is decided is on disk before it is told or answered: there is no await in between.
+What is decided is on disk before it is told, and before anything but a new order is answered: there
+is no await in between.
 """
 
 import logging
@@ -94,6 +96,8 @@ class PaperDialog:
         self._watches: dict[str, trio.CancelScope] = {}
         self._learnt_ns: dict[str, int] = {}
         self._full = trio.Event()
+        self._unsaved = trio.Event()
+        """An order was taken that is not on disk."""
         self._venue = self._venue_of(saved)
         self.accounts: tuple[str, ...] = (self._venue.account,)
         self._follow()
@@ -108,6 +112,9 @@ class PaperDialog:
     async def place(self, order: Place) -> None:
         """Take an order. One that was taken before is not taken again but told again.
 
+        It is on disk together with what else came at once, and only then told of; that it was
+        taken says no more than that it is on its way.
+
         If datad had to be asked, somebody else may have taken control meanwhile. As anything that
         is under way then, it may still be taken until it is too late, and not after.
         """
@@ -118,6 +125,7 @@ class PaperDialog:
         self._expect_link()
         known = self._known(order.oid)
         if known:
+            self._settle()
             self._tell_again(known, order)
             return
         refused = check(order, market)
@@ -126,7 +134,7 @@ class PaperDialog:
         wall_ns = clock.wall_ns()
         day_ends_ns = self._day_ends_ns(wall_ns) if order.tif == "day" else wall_ns
         self._venue.place(order, wall_ns, clock.boot_ns(), day_ends_ns)
-        self._settle()
+        self._unsaved.set()
 
     async def amend(self, order: Amend) -> None:
         """Give an order another total and limit."""
@@ -149,6 +157,7 @@ class PaperDialog:
 
     async def snapshot(self, since_ns: int) -> SnapshotReply:
         """What there is; all of it is on disk."""
+        self._settle()
         self._expect_link()
         return SnapshotReply(
             asked_ns=clock.wall_ns(),
@@ -329,6 +338,19 @@ class PaperDialog:
                     self._settle()
             part.beat()
 
+    async def save(self) -> None:
+        """Have orders that were taken on disk, once for all that came together."""
+        while True:
+            await self._unsaved.wait()
+            self._unsaved = trio.Event()
+            with suppress(Refused):  # the link is down then: who sent them asks what came of them
+                self._settle()
+
+    def end(self) -> None:
+        """Have on disk what was taken last."""
+        with suppress(Refused):
+            self._settle()
+
     async def mend(self) -> None:
         """Whenever the disk was full, wait until it no longer is."""
         while True:
@@ -360,9 +382,11 @@ async def open_dialog(
                 provider, configuration, book, saved, hear, service.changed, nursery
             )
             nursery.start_soon(dialog.tick, service.part("clock", lambda: None))
+            nursery.start_soon(dialog.save)
             nursery.start_soon(dialog.mend)
             yield dialog
             nursery.cancel_scope.cancel()
+            dialog.end()
 
 
 def _log_told(told: Told) -> None:

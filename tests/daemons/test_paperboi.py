@@ -21,10 +21,13 @@ from piker.errors import Fault, Refused
 from piker.interfaces.broker import (
     CancelAll,
     CancelAllReply,
+    Done,
     Holding,
     InvalidOrder,
     Link,
     NotConnected,
+    Snapshot,
+    SnapshotReply,
     TooLate,
     UnknownAccount,
 )
@@ -490,6 +493,21 @@ async def test_a_snapshot_tells_what_came_since_and_nothing_older() -> None:
         snapshot = await trader.snapshot(WALL_NS + 5 * SECOND)
     assert [each.oid for each in snapshot.ended] == ["o-2"]
     assert {each.oid for each in snapshot.executions} == {"o-2"}
+
+
+async def test_a_snapshot_asked_right_behind_an_order_never_lists_what_is_not_on_disk() -> None:
+    async with a_trader() as (trader, desk, shop):
+        await resting(trader, desk, "known")
+        give_room(shop, 0)
+        await trader.client.ask(trader.order("too long for the room that there is " * 1000))
+        await trader.client.ask(Snapshot(since_ns=0))
+        await trader.client.answer(Done)
+        fault = await refusal(trader.client.answer(SnapshotReply))
+        give_room(shop, 1000)
+        assert [each.up for each in [await trader.hears_link() for _ in range(2)]] == [False, True]
+        snapshot = await trader.snapshot()
+    assert fault == NotConnected(reason="can't write: database or disk is full")
+    assert [each.oid for each in snapshot.orders] == ["known"]
 
 
 async def test_on_a_full_disk_nothing_is_taken_and_nothing_is_lost() -> None:
