@@ -80,7 +80,7 @@ async def _follow(
     made: Rig, mine: set[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Until as many as are placed are acked."""
-    acked: set[str] = set()
+    acked = 0
     async with (
         open_client(made.socket("emsd", "view"), ORDERS_VIEW, "emsd") as client,
         aclosing(client.replies(Orders(), OrdersReply)) as replies,
@@ -88,6 +88,8 @@ async def _follow(
         async for reply, _ in replies:
             if reply.complete and not reply.events:
                 task_status.started()
-            acked |= {news.oid for news in reply.events if isinstance(news.event, Acked)}
-            if len(acked & mine) == CLIENTS * EACH:
+            acked += sum(
+                isinstance(news.event, Acked) and news.oid in mine for news in reply.events
+            )
+            if acked == CLIENTS * EACH:
                 return
