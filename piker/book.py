@@ -445,12 +445,12 @@ class Book:
     def _publish_committed(self) -> None:
         while self._rows and self._rows[0].news.seq <= self.journal.committed_seq:
             news, life, outgoing = self._rows.popleft()
+            for each in outgoing:
+                self.send(each)
             self.published[news.oid] = life
             self.published_seq = news.seq
             self._news.append((news, life))
             _log(news, life)
-            for each in outgoing:
-                self.send(each)
 
     def _send_cancels(self) -> None:
         """There is no room for anything more: what ends an order leaves all the same, at once."""

@@ -69,6 +69,9 @@ def set_up(daemon: str, provider: str | None) -> None:
     if _stderr_is_the_journal():
         handler = JournalHandler(JOURNAL_SOCKET, {"SYSLOG_IDENTIFIER": daemon, **always})
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # Nobody reads these of an entry, and they cost: docs.python.org/3/howto/logging.html,
+    # "Optimization".
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 class Lines(logging.Formatter):
