@@ -5,12 +5,13 @@
 Runs outside the sandbox, as the person's own, and knows no secret; it talks to emsd's door for
 looking alone. What to tell is decided in
 `piker.core.notices`; it is told by `notify-send`, or by the command that the configuration names,
-with a title and a text after its words. What happened before it began is not told.
+with a title and a text after its words; where there is neither, the log has it all the same. What
+happened long before it began is not told.
 
 Task tree:
 
     run
-    ├─ _follow_orders     emsd's orders, from where it was
+    ├─ _follow_orders     emsd's orders, from a little before it began
     ├─ _follow_accounts   emsd's accounts, and a halt
     ├─ _follow_data       how emsd finds the markets that it watches
     ├─ _judge             tells of markets and accounts that stay away
@@ -18,6 +19,7 @@ Task tree:
 """
 
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -27,12 +29,21 @@ from functools import partial
 
 import trio
 
-from piker import client, config, log
+from piker import client, clock, config, log
 from piker.core.backoff import Backoff
-from piker.core.mirror import Mirror
-from piker.core.notices import Notice, Outages, of_accounts, of_order, of_refusal, with_orders
+from piker.core.mirror import Change, Mirror
+from piker.core.notices import (
+    RECENT_NS,
+    Notice,
+    Outages,
+    of_accounts,
+    of_order,
+    of_refusal,
+    recent,
+    with_orders,
+)
 from piker.errors import Refused, Unreachable
-from piker.interfaces.orders import Accounts, AccountsReply
+from piker.interfaces.orders import Accounts, AccountsReply, Timeline, TimelineReply
 from piker.interfaces.service import SERVICE, Health, HealthReply
 from piker.notify import Manager
 
@@ -40,7 +51,11 @@ MAX_WAITING = 100
 """Notices that wait to be told; more are only logged, and counted in the next one that is told."""
 TELL_TIMEOUT_S = 10.0
 """A command that takes longer is killed, and the notice is only logged."""
+NEWEST = 500
+"""Events that are looked through at the start for what has just happened."""
 NOTIFY_SEND = ("notify-send", "--app-name=piker")
+
+Tell = Callable[[Notice], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +63,13 @@ logger = logging.getLogger(__name__)
 class Notifier:
     """Follows, and tells."""
 
-    def __init__(self, tell: Callable[[Notice], Awaitable[None]]) -> None:
+    def __init__(self, tell: Tell) -> None:
         self._tell_person = tell
+        self._since_ns = clock.wall_ns() - RECENT_NS
         self._mirror = Mirror()
+        self._first_seq: int | None = None
+        """The newest event in the book at the start."""
+        self._caught_up = False
         self._live: dict[str, bool] = {}
         self._accounts: AccountsReply | None = None
         self._problem = ""
@@ -93,11 +112,30 @@ class Notifier:
             async for changes in replies:
                 got()
                 self._problem = ""
-                told = [
-                    of_order(each, self._live_or_not(each.life.order.account)) for each in changes
-                ]
-                self._take(notice for notice in told if notice)
+                self._take_changes(changes)
                 self._moved.set()
+                if self._first_seq is None:
+                    self._first_seq = self._mirror.since
+                if self._first_seq is not None and not self._caught_up:
+                    await self._catch_up(self._first_seq)
+
+    async def _catch_up(self, seq: int) -> None:
+        """Tell of what is in the book at the start, but has just happened. Raises Unreachable."""
+        try:
+            oids = await _changed_since(self._since_ns, seq)
+            async with client.viewing() as emsd:
+                accounts = (await emsd.call(Accounts(), AccountsReply)).accounts
+                lives = [await emsd.call(Timeline(oid=oid), TimelineReply) for oid in oids]
+        except Refused as no:
+            logger.warning("what has just happened is not told: %s", no)
+        else:
+            self._live = {each.account: each.live for each in accounts}
+            self._take_changes(recent((each.events for each in lives), self._since_ns, seq))
+        self._caught_up = True
+
+    def _take_changes(self, changes: Iterable[Change]) -> None:
+        told = [of_order(each, self._live_or_not(each.life.order.account)) for each in changes]
+        self._take(notice for notice in told if notice)
 
     def _take_refusal(self, error: Unreachable | Refused) -> None:
         """Told once; that emsd is restarted isn't told."""
@@ -148,6 +186,17 @@ def _say_lost(error: Unreachable | Refused) -> None:
     logger.info("tries again: %s", error)
 
 
+async def _changed_since(time_ns: int, seq: int) -> list[str]:
+    """Orders with an event since a time, up to an event, among the newest."""
+    oids: dict[str, None] = {}
+    async with aclosing(client.orders(max(0, seq - NEWEST))) as replies:
+        async for reply in replies:
+            oids |= {news.oid: None for news in reply.events if news.time_ns >= time_ns}
+            if reply.seq >= seq:
+                break
+    return list(oids)
+
+
 async def _again(
     once: Callable[[Callable[[], None]], Awaitable[None]],
     lost: Callable[[Unreachable | Refused], None] = _say_lost,
@@ -160,6 +209,10 @@ async def _again(
         except (Unreachable, Refused) as error:
             lost(error)
         await trio.sleep(backoff.pause())
+
+
+async def by_log(notice: Notice) -> None:
+    """Nothing more: every notice is logged."""
 
 
 async def by_command(command: Sequence[str], notice: Notice) -> None:
@@ -184,21 +237,36 @@ async def _run(words: Sequence[str]) -> None:
         logger.warning("%s took more than %g s", words[0], TELL_TIMEOUT_S)
 
 
-async def _main(command: Sequence[str]) -> None:
-    await Notifier(partial(by_command, command)).run()
+def _command() -> Sequence[str]:
+    """What the configuration names. That it is broken is told: emsd can't work with it either."""
+    try:
+        return config.load().notify.command
+    except Refused as no:
+        extra = log.fields(message_id=log.CANT_WORK)
+        logger.error("knows no notify.command until it is restarted: %s", no, extra=extra)
+        return ()
+
+
+def _way(command: Sequence[str]) -> tuple[Tell, str]:
+    """How a person is told, and that in a line."""
+    if command or shutil.which(NOTIFY_SEND[0]):
+        return partial(by_command, command), f"tells by {command[0] if command else NOTIFY_SEND[0]}"
+    return by_log, f"tells by its log only: no {NOTIFY_SEND[0]}, no notify.command set"
+
+
+async def _main(tell: Tell) -> None:
+    await Notifier(tell).run()
 
 
 def main() -> int:
     """python -m piker.notifier; ended by a signal."""
     log.set_up("piker-notify", None)
-    try:
-        command = config.load().notify.command
-    except Refused as no:
-        logger.error("can't work: %s", no, extra=log.fields(message_id=log.CANT_WORK))
-        return 1
+    tell, status = _way(_command())
+    logger.info("%s", status)
     with closing(Manager()) as manager:
+        manager.say(status)
         manager.notify("READY=1")
-        trio.run(_main, command)
+        trio.run(_main, tell)
     return 0
 
 

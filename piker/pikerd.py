@@ -7,7 +7,8 @@ Python that pikerd itself runs under is taken.
 
 Task tree: `supervise` has one task that serves piker.Supervisor, and a nursery, shielded so that
 units are stopped in order, with a task for each socket that listens and each service that lives
-(`piker.supervision.service` has a service's own).
+(`piker.supervision.service` has a service's own). `run`, for a person at a terminal, has one more
+that shows changes, and one that starts piker-notify.
 """
 
 import argparse
@@ -228,12 +229,26 @@ def _ending() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,))]
 
 
+async def _tell_of_orders(supervisor: Supervisor) -> None:
+    """What graphical-session.target does at a login. Notices are emsd's, and asking for them starts
+    it: who only looks at quotes is to have neither, so they begin with its first start."""
+    try:
+        await supervisor.begun("emsd.service")
+        await supervisor.start("piker-notify.service")
+    except Refused as no:
+        write_log("pikerd", f"nobody is told of fills and alerts: {no}")
+
+
 async def run(providers: Sequence[str]) -> None:
-    """Supervise in the foreground until told to end. Raises CantSupervise in a group."""
+    """Supervise in the foreground until told to end, and tell whoever is there of their orders.
+
+    Raises CantSupervise in a group.
+    """
     with trio.open_signal_receiver(*_ending()) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_at, signals, nursery.cancel_scope)
             supervisor: Supervisor = await nursery.start(supervise, providers)
+            nursery.start_soon(_tell_of_orders, supervisor)
             sys.stdout.write(f"pikerd: listening in {socket_path('pikerd').parent.parent}\n")
             await _show(supervisor)
 

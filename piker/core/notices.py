@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from piker.accounts import AccountState
-from piker.core.mirror import Change
+from piker.core.mirror import Change, history
 from piker.core.wording import asked, money, number, remedy, rounded, told
-from piker.interfaces.orders import AccountsReply
+from piker.interfaces.orders import AccountsReply, OrderNews
 from piker.interfaces.service import Component
 from piker.orders import ALL_CANCELLED, AmendRefused, CancelAsked, CancelRefused, Filled, Held, Life
 
@@ -15,6 +15,9 @@ Urgency = Literal["low", "normal", "critical"]
 
 PATIENCE_S = 10.0
 """What is away for less than this is not worth telling: a daemon may have been restarted."""
+RECENT_NS = 30_000_000_000
+"""What was recorded so shortly before somebody began to listen is news to them, too: emsd, started
+at the same time, may have been quicker."""
 BY_ITS_OWNER = frozenset({"", ALL_CANCELLED})
 """Reasons of cancels that a person asked for, as emsd records them."""
 DEAD = frozenset({"stale", "disconnected"})
@@ -30,6 +33,17 @@ class Notice:
     urgency: Urgency = "normal"
 
 
+def recent(timelines: Iterable[Iterable[OrderNews]], since_ns: int, last_seq: int) -> list[Change]:
+    """What happened to orders from a time on, up to an event, from the whole life of each."""
+    found = {
+        change.news.seq: change
+        for timeline in timelines
+        for change in history(timeline)
+        if change.news and change.news.time_ns >= since_ns and change.news.seq <= last_seq
+    }
+    return [found[seq] for seq in sorted(found)]
+
+
 def of_order(change: Change, live: bool | None) -> Notice | None:
     """What to tell of an order's change, the gravest first; None: nothing."""
     before, life = change.before, change.life
@@ -39,6 +53,8 @@ def of_order(change: Change, live: bool | None) -> Notice | None:
     if not found:
         return None
     title, detail, urgency = found
+    if life.order.kind == "alert" and life.state == "filled":
+        return Notice(title, detail, urgency)
     return Notice(title, _text(life, live, detail), urgency)
 
 
@@ -67,7 +83,7 @@ def _danger(before: Life, life: Life) -> _Found:
 
 def _progress(before: Life, life: Life) -> _Found:
     if life.order.kind == "alert" and life.state == "filled" and before.state != "filled":
-        return "Alert", _fired(life), "critical"
+        return "ALERT", _crossed(life), "critical"
     if life.filled < before.filled or _corrected(before, life):
         return "Fill corrected", _done(life), "critical"
     if life.state == "filled" and before.state != "filled":
@@ -116,6 +132,12 @@ def _done(life: Life) -> str:
 def _fired(life: Life) -> str:
     """The tick that fired it."""
     return told(life.triggered) if life.triggered else ""
+
+
+def _crossed(life: Life) -> str:
+    """What an alert waited for; it is about a market, whatever account it names."""
+    what = f"{life.order.market} crossed {number(life.trigger)}"
+    return f"{what}: {number(life.triggered.price)}" if life.triggered else what
 
 
 def of_accounts(before: AccountsReply | None, after: AccountsReply) -> Iterator[Notice]:

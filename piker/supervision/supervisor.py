@@ -77,6 +77,12 @@ class Supervisor:
                 if each in required:
                     raise
 
+    async def begun(self, name: str) -> None:
+        """Wait until a unit was started, by whomever. Raises Refused: NoSuchUnit, UnitFailed."""
+        with _refusing(name):
+            live = self._find(name)
+        await live.until(lambda: not live.idle)
+
     async def stop(self, name: str) -> None:
         """Stop a unit and what can't be without it. Raises Refused with NoSuchUnit."""
         with _refusing(name):

@@ -10,12 +10,27 @@ from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
+from piker import clock
 from piker.core.notices import PATIENCE_S, Notice
-from piker.interfaces.orders import AccountsReply, BrokenJournal, Orders
-from piker.interfaces.service import SERVICE, Component, Health, HealthReply
+from piker.interfaces.orders import (
+    AccountsReply,
+    BrokenJournal,
+    Orders,
+    Timeline,
+    TimelineReply,
+)
+from piker.interfaces.service import (
+    SERVICE,
+    BrokenConfiguration,
+    Component,
+    Health,
+    HealthReply,
+)
 from piker.notifier import Notifier
 from piker.orders import Acked, Armed, Sending, Submitted, Triggered
+from piker.transport import HungUp
 from piker.varlink import Stream
 from tests.cli import command as commands
 from tests.cli.command import Command, running
@@ -81,12 +96,48 @@ async def test_a_fill_is_a_title_and_a_text_after_the_command_s_words(told: Told
     ]
 
 
-async def test_what_was_before_it_began_is_not_told(told: Told) -> None:
-    emsd = with_an_order()
-    emsd.tell("o1", fill("o1", 400))
+def partly_filled(emsd: Emsd, ago_s: float) -> Emsd:
+    """With an order, of which all that is known was recorded so long ago."""
+    emsd.tell("o1", Submitted(order=order()), *OPEN, fill("o1", 400))
+    time_ns = clock.wall_ns() - round(ago_s * 1e9)
+    emsd.news[:] = [replace(each, time_ns=time_ns) for each in emsd.news]
+    return emsd
+
+
+async def test_what_was_long_before_it_began_is_not_told(told: Told) -> None:
+    emsd = partly_filled(Emsd(), ago_s=60)
     async with listening(emsd), notifying(emsd):
         emsd.tell("o1", fill("o1", 600, exec_id="e2"))
         assert (await told.notice())[1] == "Filled"
+
+
+async def test_what_was_just_before_is_told_for_emsd_may_be_quicker_to_start(told: Told) -> None:
+    emsd = partly_filled(Emsd(), ago_s=5)
+    async with listening(emsd), notifying(emsd):
+        titles = [(await told.notice())[1]]
+        for size in (100, 500):
+            emsd.tell("o1", fill("o1", size, exec_id=f"e{size}"))
+        titles.append((await told.notice())[1])
+        emsd.tell("o1", fill("o1", 1, exec_id="late"))
+        titles.append((await told.notice())[1])
+    assert titles == ["Partly filled", "Filled", "Late fill"]
+
+
+class Flighty(Emsd):
+    """One that hangs up on the first who asks for an order's life."""
+
+    faithful = False
+
+    async def timeline(self, call: Timeline) -> TimelineReply:
+        if not self.faithful:
+            self.faithful = True
+            raise HungUp("as a test wants it")
+        return await super().timeline(call)
+
+
+async def test_what_was_just_before_is_told_although_emsd_goes_away_meanwhile(told: Told) -> None:
+    async with listening(partly_filled(Flighty(), ago_s=5)), running(command=NOTIFIER):
+        assert (await told.notice())[1] == "Partly filled"
 
 
 async def test_after_a_restart_of_emsd_what_came_meanwhile_is_told_and_nothing_again(
@@ -102,10 +153,10 @@ async def test_after_a_restart_of_emsd_what_came_meanwhile_is_told_and_nothing_a
         emsd.tell("a1", Submitted(order=alert), Armed(when="above", since_ns=0))
         emsd.tell("a1", Triggered(price=P, time_ns=0))
         async with listening(emsd):
-            assert (await told.notice())[1] == "Alert"
+            assert (await told.notice())[1] == "ALERT"
         _, _, err = await command.end(signal.SIGTERM)
     assert [" Filled: " in line for line in err.splitlines()].count(True) == 1
-    assert emsd.since[:2] == [None, 4]
+    assert emsd.since[:3] == [None, 0, 4]
 
 
 async def test_a_halt_is_told_as_it_comes(told: Told) -> None:
@@ -142,13 +193,38 @@ async def read_until(command: Command, words: str) -> str:
     return err + (await command.stderr.receive_some()).decode() if not err.endswith("\n") else err
 
 
-async def test_a_broken_configuration_ends_it_with_a_line() -> None:
+@pytest.fixture
+def on_the_desktop(told: Told, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """notify-send is there, and tells the test."""
+    (home / "tell").rename(home / "notify-send")
+    monkeypatch.setenv("PATH", f"{home}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("on_the_desktop")
+async def test_a_broken_configuration_does_not_end_it_and_what_emsd_says_of_it_is_told(
+    told: Told,
+) -> None:
     configure("[notify]\ncommand = 'tell'\n")
-    async with running(command=NOTIFIER) as command:
-        status, _, err = await command.ended()
-    assert status == 1
+    emsd = Emsd()
+    emsd.refuses[Orders] = BrokenConfiguration(file="f", key="notify.command", problem="p")
+    async with listening(emsd), running(command=NOTIFIER) as command:
+        *words, title, _, _ = await told.notice()
+        err = await read_until(command, "until it is restarted")
+    assert words == ["--app-name=piker", "--urgency=critical", "--"]
+    assert title == "emsd can't work"
     assert "key: notify.command" in err
-    assert "Traceback" not in err
+
+
+async def test_where_there_is_no_way_to_tell_its_log_does_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    async with listening(with_an_order()) as emsd, notifying(emsd) as command:
+        emsd.tell("o1", fill("o1"))
+        err = await read_until(command, " Filled: paper.replay (paper): buy 1000 ")
+        _, _, rest = await command.end(signal.SIGTERM)
+    assert "tells by its log only: no notify-send, no notify.command set" in err
+    assert "can't be run" not in err + rest
 
 
 class Watching(Emsd):

@@ -18,6 +18,7 @@ from piker.core.notices import (
     of_accounts,
     of_order,
     of_refusal,
+    recent,
     with_orders,
 )
 from piker.interfaces.orders import AccountsReply, OrderNews
@@ -74,7 +75,7 @@ def account(**fields: Any) -> AccountsReply:
 @pytest.mark.parametrize(
     ("asked", "events", "title", "urgency"),
     [
-        (ALERT, (ARMED, TRIGGERED), "Alert", "critical"),
+        (ALERT, (ARMED, TRIGGERED), "ALERT", "critical"),
         (LIMIT, (*OPEN, fill("o1")), "Filled", "normal"),
         (LIMIT, (*OPEN, fill("o1", 400)), "Partly filled", "normal"),
         (LIMIT, (*OPEN, fill("o1", 400), fill("o1", 600, exec_id="e2")), "Filled", "normal"),
@@ -170,8 +171,37 @@ def test_a_notice_says_the_account_and_whether_it_is_live(live: bool | None, wor
 
 def test_an_alert_says_the_price_that_came() -> None:
     notice = of_order(change(ALERT, ARMED, TRIGGERED), live=None)
-    words = f"paper.replay (paper): alert {MARKET} above 1.20\ntriggered at 1.21"
-    assert notice == Notice("Alert", words, "critical")
+    assert notice == Notice("ALERT", f"{MARKET} crossed 1.20: 1.21", "critical")
+
+
+def timeline(first_seq: int, asked: Order, *events: OrderEvent) -> list[OrderNews]:
+    """An order's life, an event a nanosecond; times are as seqs."""
+    return [
+        OrderNews(seq=seq, time_ns=seq, oid=asked.oid, account=asked.account, event=event)
+        for seq, event in enumerate((Submitted(order=asked), *events), first_seq)
+    ]
+
+
+def titles(timelines: list[list[OrderNews]], since_ns: int, last_seq: int) -> list[str]:
+    """Of what is told of these lives."""
+    found = [of_order(each, live=False) for each in recent(timelines, since_ns, last_seq)]
+    return [each.title for each in found if each]
+
+
+def test_what_was_recorded_from_a_time_on_is_told_with_what_was_before_it() -> None:
+    alert = timeline(1, ALERT, ARMED, TRIGGERED)
+    assert titles([alert], 3, 3) == ["ALERT"]
+    assert titles([alert], 4, 3) == []
+
+
+def test_what_comes_after_the_book_is_left_to_those_who_follow() -> None:
+    filled = timeline(1, LIMIT, *OPEN, fill("o1", 400), fill("o1", 600, exec_id="e2"))
+    assert titles([filled], 1, 4) == ["Partly filled"]
+
+
+def test_what_happened_to_several_orders_is_told_in_the_order_of_the_events() -> None:
+    alert, filled = timeline(10, ALERT, ARMED, TRIGGERED), timeline(1, LIMIT, *OPEN, fill("o1"))
+    assert titles([alert, filled], 0, 99) == ["Filled", "ALERT"]
 
 
 def test_a_halt_is_told_when_it_comes_when_it_goes_and_at_the_start() -> None:

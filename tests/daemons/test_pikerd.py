@@ -244,6 +244,15 @@ async def test_a_service_starts_with_the_first_connection_and_not_before(suite: 
     assert service.memory_bytes > 1_000_000
 
 
+async def test_a_unit_has_begun_with_its_first_start_by_whomever(suite: Suite) -> None:
+    await suite.supervisor.start("a@x.socket")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(suite.ask, "pid")
+        with trio.fail_after(20):
+            await suite.supervisor.begun("a@x.service")
+        assert suite.unit("a@x.service").active == "activating"
+
+
 def write_two_doors(suite: Suite, view: str, trade: str) -> None:
     """A service, named as the first of its sockets, with two of them."""
     two = f"Requires={view}.socket {trade}.socket"
