@@ -8,7 +8,7 @@ told to anybody, and only then does what it asks for leave.
 """
 
 import logging
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -126,6 +126,8 @@ class Book:
         self._working: dict[tuple[str, str, Side], Decimal] = {}
         self._open: dict[str, dict[str, None]] = {}
         """The orders of each account that aren't over, oldest first."""
+        self._alerts: Counter[str] = Counter()
+        """How many of them are alerts."""
         self._failed: Refused | None = None
         """Why the newest attempt to write failed."""
         self._recorded = trio.Event()
@@ -274,6 +276,9 @@ class Book:
         elif not (before and before.closed):
             opened.pop(order.oid, None)
             self._keep_closed(order.oid)
+        if order.kind == "alert":
+            was_open = before is not None and not before.closed
+            self._alerts[order.account] += (not after.closed) - was_open
         more = at_stake(after) - (at_stake(before) if before else NOTHING)
         if more:
             place = order.account, order.market, order.side
@@ -341,10 +346,13 @@ class Book:
         accounts = list(self._open) if account is None else [account]
         return [self.lives[oid] for each in accounts for oid in self._open.get(each, ())]
 
-    def count_unclosed(self, account: str | None = None) -> int:
-        """How many orders aren't over."""
-        accounts = list(self._open) if account is None else [account]
-        return sum(len(self._open.get(each, ())) for each in accounts)
+    def count_unclosed(self) -> int:
+        """How many orders aren't over, alerts too."""
+        return sum(map(len, self._open.values()))
+
+    def count_orders(self, account: str) -> int:
+        """How many orders of an account aren't over; an alert is none that could be filled."""
+        return len(self._open.get(account, ())) - self._alerts[account]
 
     # --- what is not in memory
 
@@ -432,6 +440,8 @@ class Book:
             self._archive()
 
     async def _publish_more(self) -> None:
+        """What is to leave does so before anything is told of it, or logged."""
+        committed: list[_Row] = []
         try:
             await self.journal.committed(self._rows[0].news.seq)
         except Refused as no:
@@ -439,18 +449,25 @@ class Book:
             self._send_cancels()
         else:
             self._failed = None
-            self._publish_committed()
+            committed = self._publish_committed()
         self._wake()
+        try:
+            await trio.lowlevel.checkpoint()
+        finally:
+            for news, life, _ in committed:
+                _log(news, life)
 
-    def _publish_committed(self) -> None:
+    def _publish_committed(self) -> list[_Row]:
+        committed: list[_Row] = []
         while self._rows and self._rows[0].news.seq <= self.journal.committed_seq:
-            news, life, outgoing = self._rows.popleft()
-            for each in outgoing:
+            row = self._rows.popleft()
+            for each in row.outgoing:
                 self.send(each)
-            self.published[news.oid] = life
-            self.published_seq = news.seq
-            self._news.append((news, life))
-            _log(news, life)
+            self.published[row.news.oid] = row.life
+            self.published_seq = row.news.seq
+            self._news.append((row.news, row.life))
+            committed.append(row)
+        return committed
 
     def _send_cancels(self) -> None:
         """There is no room for anything more: what ends an order leaves all the same, at once."""
@@ -582,6 +599,8 @@ def _about(life: Life, message_id: str | None = None) -> dict[str, Any]:
 
 
 def _log(news: OrderNews, life: Life) -> None:
+    if isinstance(news.event, Submitted):
+        return  # what it begins with comes with it, and says more
     logger.info(
         "%s %s: %s, %s of %s",
         life.order.oid,

@@ -321,11 +321,13 @@ class Desk:
         return life is not None and not life.closed
 
     async def sync(self, account: str) -> None:
-        """Reconcile an account with its venue now. Raises Refused."""
+        """Reconcile an account with its venue now. Raises Refused, also if that failed."""
         account = self.names.account_alone(account)
         route = self._route_of(account)
         await route.until_ready(account)
         await route.reconcile()
+        if not route.ready:
+            raise Refused(AccountUnreachable(account=account, reason=route.reason))
 
     async def resolve(self, event: Resolved, oid: str) -> Life:
         """Take its owner's word for what became of an order. Raises Refused."""

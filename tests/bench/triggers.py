@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
+from tempfile import TemporaryDirectory
 
 import trio
 
@@ -45,12 +46,14 @@ from piker.orders import Order
 from piker.quotes import Quote, Tick
 from piker.transport import listen
 from piker.varlink import Client, Server, Stream, open_client
+from tests.bench.journal import ALONE, one_by_one
 from tests.bench.result import ROUNDS, Result, compare
 from tests.bench.rig import Rig, rig
 
 FQME = "a.bench.bench"
 TRIALS = 200
 FEW, MANY = 10, 10_000
+RESTING, COMMIT = f"{FEW} resting", "sqlite3: a commit"
 ARMING = 10
 """Clients that have them armed side by side."""
 HERE, FAR = Decimal(100), Decimal(1_000)
@@ -78,18 +81,31 @@ MARKET = Market(
 
 
 def run() -> Iterator[Result]:
-    """With 10,000 dark orders resting in the market, against 10."""
-    pairs = [(_measure(MANY), _measure(FEW)) for _ in range(ROUNDS)]
-    for name, pick in (("p50", median), ("p99", _p99)):
-        yield compare(
-            "dark_trigger",
-            f"{name}, {MANY:,} resting",
-            "ms",
-            partial(next, iter([pick(many) for many, _ in pairs])),
-            f"{FEW} resting",
-            partial(next, iter([pick(few) for _, few in pairs])),
-            more_is_better=False,
-        )
+    """With 10,000 dark orders resting in the market, against 10; and against a commit alone."""
+    rounds = [(_measure(MANY), _measure(FEW), _commit()) for _ in range(ROUNDS)]
+    yield _compared("p50", [(median(many), median(few)) for many, few, _ in rounds], RESTING)
+    yield _compared("p99", [(_p99(many), _p99(few)) for many, few, _ in rounds], RESTING)
+    yield _compared("p50", [(median(many), commit) for many, _, commit in rounds], COMMIT)
+
+
+def _compared(name: str, pairs: list[tuple[float, float]], peer: str) -> Result:
+    ours, theirs = (iter(each) for each in zip(*pairs, strict=True))
+    case = f"{name}, {MANY:,} resting"
+    return compare(
+        "dark_trigger",
+        case,
+        "ms",
+        partial(next, ours),
+        peer,
+        partial(next, theirs),
+        more_is_better=False,
+    )
+
+
+def _commit() -> float:
+    """Milliseconds that a commit of one row takes, here and now."""
+    with TemporaryDirectory(prefix="pb-") as directory:
+        return 1e3 / one_by_one(Path(directory, "peer"), ALONE)
 
 
 def _p99(times: list[float]) -> float:

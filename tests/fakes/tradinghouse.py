@@ -373,11 +373,13 @@ class LiveDialog(Dialog):
 
     def __init__(self, hear: Any) -> None:
         super().__init__(hear)
-        self.holds: SnapshotReply | None = None
+        self.holds: SnapshotReply | Refused | None = None
 
     async def snapshot(self, since_ns: int) -> SnapshotReply:
         """As the contract has it."""
         now_ns = clock.wall_ns()
+        if isinstance(self.holds, Refused):
+            raise self.holds
         if self.holds is None:
             return SnapshotReply(asked_ns=now_ns, orders=(), ended=(), executions=(), holdings=())
         return self.holds
