@@ -13,7 +13,7 @@ Task tree, within piker.service's:
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -79,8 +79,6 @@ BOOK_PART = 200
 """Orders in one reply of the book; a message may have 16 MiB."""
 NEWS_PART = 500
 """Events in one reply, at most."""
-PART_WEIGHT = 10_000
-"""Events and their orders' executions in one reply, at about 250 bytes each."""
 LEDGER_PART = 1_000
 LAST_ENTRY = 2**63 - 1
 """The journal counts no further."""
@@ -405,7 +403,8 @@ class Emsd:
         parts = [lives[at : at + BOOK_PART] for at in range(0, len(lives), BOOK_PART)] or [[]]
         for number, part in enumerate(parts, 1):
             complete = number == len(parts)
-            await stream.send(OrdersReply(seq=seq, book=tuple(part), complete=complete))
+            book = tuple(life.brief for life in part)
+            await stream.send(OrdersReply(seq=seq, book=book, complete=complete))
         return seq
 
     async def _send_older(self, stream: Stream, seq: int) -> int:
@@ -419,27 +418,13 @@ class Emsd:
         return await _send_news(stream, news)
 
 
-async def _send_news(stream: Stream, news: list[tuple[OrderNews, Life]]) -> int:
-    seq = 0
-    for part in _parts(news):
-        seq = part[-1][0].seq
-        events, lives = zip(*part, strict=True)
-        await stream.send(OrdersReply(seq=seq, events=events, lives=lives))
+async def _send_news(stream: Stream, news: Iterable[tuple[OrderNews, Life]]) -> int:
+    events, lives = zip(*news, strict=True)
+    seq: int = events[-1].seq
+    await stream.send(
+        OrdersReply(seq=seq, events=events, lives=tuple(life.brief for life in lives))
+    )
     return seq
-
-
-def _parts(news: list[tuple[OrderNews, Life]]) -> Iterator[list[tuple[OrderNews, Life]]]:
-    """Events in parts that fit a message each: lives with many executions are long."""
-    part: list[tuple[OrderNews, Life]] = []
-    weight = 0
-    for each in news:
-        weight += 1 + len(each[1].executions)
-        if part and (weight > PART_WEIGHT or len(part) >= NEWS_PART):
-            yield part
-            part, weight = [], 1 + len(each[1].executions)
-        part.append(each)
-    if part:
-        yield part
 
 
 def _provider(fqme: str) -> str:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 Side = Literal["buy", "sell"]
 OrderKind = Literal["limit", "market", "dark", "alert"]
@@ -311,6 +311,13 @@ class Life(Struct, frozen=True, kw_only=True):
     def closed(self) -> bool:
         """Whether it is over."""
         return self.state in CLOSED
+
+    @property
+    def brief(self) -> "Life":
+        """The same with only the newest of its executions, which may be thousands."""
+        if len(self.executions) < 2:
+            return self
+        return structs.replace(self, executions=self.executions[-1:])
 
     @property
     def remaining(self) -> Decimal:

@@ -96,8 +96,8 @@ def _progress(before: Life, life: Life) -> _Found:
 
 
 def _corrected(before: Life, life: Life) -> bool:
-    known = {each.exec_id: each for each in before.executions}
-    return any(known.get(each.exec_id, each) != each for each in life.executions)
+    """Whether what was done is not what it was."""
+    return life.filled == before.filled and life.value != before.value
 
 
 def _setback(change: Change) -> _Found:

@@ -49,7 +49,7 @@ class Follower:
         self.seq = news.seq
         self.events.setdefault(news.oid, []).append(news)
         self.lives[news.oid] = summed = _after(self.lives.get(news.oid), news)
-        if summed != life:
+        if summed.brief != life:
             self.problems.append(f"after {news}: events add up to {summed}, emsd says {life}")
 
     def unclosed(self) -> list[Life]:
