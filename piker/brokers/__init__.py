@@ -30,7 +30,6 @@ import importlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Literal, Protocol
 
 import trio
@@ -239,6 +238,9 @@ def get_eps(provider: Provider, kind: DaemonKind) -> dict[str, Any]:
 
 
 def _entries() -> tuple[Any, ...]:
+    # here, since it takes 20 ms that who asks of no provider need not wait for
+    from importlib.metadata import entry_points
+
     return tuple(entry_points(group="piker.brokers"))
 
 

@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     if json:
         _print_json(units)
     elif units:
-        _print_table(units)
+        show_table(units)
         _print_notes(units)
     else:
         print("nothing runs; start with `piker up` or `systemctl --user start datad@replay`")
@@ -61,8 +61,10 @@ def _print_json(units: "list[Status]") -> None:
     sys.stdout.buffer.write(msgspec.json.encode(units) + b"\n")
 
 
-def _print_table(units: "list[Status]") -> None:
+def show_table(units: "list[Status]") -> None:
+    """Print a line a unit."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -78,7 +80,7 @@ def _print_table(units: "list[Status]") -> None:
             _text(unit.pid),
             "" if unit.memory_bytes is None else f"{unit.memory_bytes / 1e6:.1f} MB",
             _text(unit.conversations),
-            unit.status,
+            escape(unit.status),
         )
     width = None if sys.stdout.isatty() else NO_EDGE
     Console(highlight=False, width=width).print(table)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from piker.cli.managers import Status
+from piker.cli.status import show_table
 from piker.supervision.supervisor import Supervisor
 from tests.cli.command import piker, running
 from tests.cli.terminal import in_terminal
@@ -98,6 +100,20 @@ async def test_a_halt_is_told_below_and_asking_does_not_start_emsd(suite: Superv
     after = await piker("status")
     assert "HALTED" not in before.out
     assert after.out.splitlines()[-1] == "HALTED, no new order leaves: too wild"
+
+
+def test_what_a_unit_says_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    unit = Status(
+        unit="emsd.service",
+        active="active",
+        sub="running",
+        pid=1,
+        memory_bytes=None,
+        status="HALTED: [lunch] back soon",
+        conversations=0,
+    )
+    show_table([unit])
+    assert "HALTED: [lunch] back soon" in capsys.readouterr().out
 
 
 async def test_a_terminal_gets_a_table_in_which_no_name_is_cut(suite: Supervisor) -> None:
