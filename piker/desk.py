@@ -353,7 +353,11 @@ class Desk:
 
     def account_states(self) -> list[AccountState]:
         """All that were used or are configured, by name."""
-        states = {each.account: each for route in self.routes.values() for each in route.states()}
+        states = {
+            each.account: structs.replace(each, live=self._is_live(each.account))
+            for route in self.routes.values()
+            for each in route.states()
+        }
         for account in self.names.accounts():
             if account not in states:
                 states[account] = self._unopened(account)

@@ -61,7 +61,8 @@ class Reconciliation:
     def remark(self) -> str:
         """What is open at the venue and can't be cancelled from here."""
         count = len(self._strangers)
-        return f"{count} open there that are not of this journal" if count else ""
+        what = "1 order is" if count == 1 else f"{count} orders are"
+        return f"{what} open at the venue that did not come from here" if count else ""
 
     def start_over(self) -> None:
         """What was seen before the link was lost is no first look."""

@@ -19,7 +19,7 @@ from random import Random
 import trio
 
 from piker import client
-from piker.brokers.sim.venuecontrol import Move
+from piker.brokers.sim.venuecontrol import Fault, Move
 from piker.client import trading, viewing
 from piker.errors import Refused, Unreachable
 from piker.interfaces.orders import (
@@ -84,6 +84,8 @@ class Season:
     weather: Callable[[Random], AbstractContextManager[None]] = lambda random: nullcontext()
     """Entered before each kill, left after it."""
     between_kills_s: tuple[float, float] = BETWEEN_KILLS_S
+    fault: Callable[[Random], Fault | None] = lambda random: None
+    """What the venue is to get wrong, before each kill."""
 
 
 class Torture:
@@ -121,6 +123,7 @@ class Torture:
             self._go_on()
             for _ in range(min(self._random.randint(*AT_ONCE), kills - len(self._killed))):
                 await trio.sleep(self._random.uniform(*CALM_S))
+                await self._get_wrong(self._season.fault(self._random))
                 with self._season.weather(self._random):
                     await trio.sleep(self._random.uniform(*self._season.between_kills_s))
                     self.load.burst(self._random)
@@ -129,6 +132,11 @@ class Torture:
             await self._come_to_rest()
             await self._agree()
             self._report_progress()
+
+    async def _get_wrong(self, fault: Fault | None) -> None:
+        if fault:
+            with suppress(Unreachable, HungUp, ValueError):  # it was killed: no answer
+                await self.house.venue.do(fault)
 
     async def _kill_one(self) -> None:
         name = self._random.choice((*UNITS, VENUE))

@@ -38,7 +38,7 @@ from tests.torture.house import (
     until_ready,
 )
 from tests.torture.run import Season, Torture, torture
-from tests.torture.weather import Doctor, full_disk, journal_is_slow, small_disk
+from tests.torture.weather import Doctor, a_fault, full_disk, journal_is_slow, small_disk
 
 DISK_MB = 96
 HOUR_S = 3600
@@ -220,6 +220,11 @@ async def test_books_agree_after_kills_on_a_full_disk() -> None:
     with small_disk(DISK_MB):
         run = await tortured(Season(weather=full))
     assert run.load.counts["refused DiskFull"]
+
+
+async def test_books_agree_after_kills_while_the_venue_loses_repeats_and_reorders() -> None:
+    run = await tortured(Season(fault=a_fault))
+    assert run.load.promised
 
 
 async def test_books_agree_after_kills_while_the_clock_is_stepped(doctor: Doctor) -> None:
