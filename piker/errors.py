@@ -1,6 +1,11 @@
 """The two ways a call can fail: a named "no", and nobody there."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
 from msgspec import Struct
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -33,15 +38,52 @@ def leaf(error: BaseException) -> BaseException:
 
 
 def say(fault: Fault) -> str:
-    """One line for a person: the fault's docstring and every value it carries."""
+    """One line for a person: the fault's docstring and every value it carries.
+
+    An only value that tells by itself what was expected is said alone.
+    """
     title = (type(fault).__doc__ or type(fault).__name__).strip().splitlines()[0].rstrip(".")
-    values = ", ".join(
-        f"{name}: {_readable(getattr(fault, name))}"
-        for name in fault.__struct_fields__
-        if getattr(fault, name) not in (None, (), "")
-    )
-    return f"{title} ({values})" if values else title
+    values = {name: _readable(name, getattr(fault, name)) for name in fault.__struct_fields__}
+    told = [f"{_title(name)}: {words}" for name, words in values.items() if words]
+    alone = next(iter(values.values()), "") if len(values) == 1 else ""
+    if ": expected " in alone.lower():
+        return alone
+    return f"{title} ({', '.join(told)})" if told else title
 
 
-def _readable(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def local_time(time_ns: int) -> str:
+    """A UTC time as clocks here show it, with the zone, since the words may be read elsewhere."""
+    try:
+        local = (_EPOCH + timedelta(seconds=time_ns // 1_000_000_000)).astimezone()
+    except (OverflowError, ValueError):
+        return f"{time_ns} ns since 1970"
+    return f"{local:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _unit(name: str) -> str:
+    """The unit that a field's name ends in, if it does."""
+    return next((each for each in _UNITS if name.endswith(each)), "")
+
+
+def _title(name: str) -> str:
+    """A field's name for a person; its unit stands at the value."""
+    return name.removesuffix(_unit(name)).replace("_", " ")
+
+
+def _readable(name: str, value: object) -> str:
+    """A value for a person; nothing if there is none, or a time that is not known."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    unit = _unit(name)
+    return _UNITS[unit](value) if unit and isinstance(value, int) else str(value)
+
+
+_UNITS: dict[str, Callable[[int], str]] = {
+    "_ns": lambda value: local_time(value) if value else "",
+    "_ms": lambda value: f"{value} ms",
+    "_s": lambda value: f"{value} s",
+    "_bytes": lambda value: f"{value / 1e6:.1f} MB",
+}
+"""How values of fields that end so are shown: times, spans, sizes."""

@@ -9,12 +9,12 @@ from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from piker import clock, config
 from piker.book import Book
 from piker.clearing import Clearing
-from piker.config import Configuration
+from piker.config import AccountSettings, Configuration, LimitSettings
 from piker.core.orderchecks import why_invalid
 from piker.core.risk import (
     Exposure,
@@ -24,11 +24,12 @@ from piker.core.risk import (
     at_stake,
     capped_size,
     check,
+    not_reducing,
     only_reduces,
     prices_of,
 )
 from piker.dayprofit import DayProfit
-from piker.errors import Refused
+from piker.errors import Refused, local_time
 from piker.interfaces.broker import InvalidOrder
 from piker.interfaces.orders import Halted, RiskRejected
 from piker.markets import Market
@@ -39,6 +40,8 @@ from piker.store import halt
 LATEST_NS = 2**63 - 1
 """The last instant there is: what an order ends at is kept in 64 bits."""
 PRICES = ("size", "limit", "trigger", "slip_max_pct")
+OF_A_MARKET = ("order_notional", "position_notional", "distance_pct")
+"""Limits that may be too narrow or too wide for one market alone, as its currency is another."""
 
 
 class Gate:
@@ -53,6 +56,7 @@ class Gate:
         self._clearing = clearing
         self._rates: defaultdict[str, Rate] = defaultdict(Rate)
         self._limits_of = cache(partial(config.limits_of, configuration))
+        self._configuration = configuration
 
     # --- what it is
 
@@ -69,10 +73,10 @@ class Gate:
         if wrong:
             raise Refused(wrong)
         if order.kind == "alert" and order.tif == "ioc":
-            raise invalid("tif", order.tif, "day or gtc: it waits for its trigger")
+            raise invalid("tif", order.tif, "day or gtc, it waits for its trigger")
         ends_ns = order.expires_ns
         if ends_ns is not None and not clock.wall_ns() < ends_ns <= LATEST_NS:
-            raise invalid("expires_ns", str(ends_ns), "a time to come")
+            raise invalid("expires_ns", local_time(ends_ns), "a time to come, before 2262")
 
     def why_malformed(self, order: Order, market: Market) -> InvalidOrder | None:
         """What is wrong with its side, numbers or time in force, or None."""
@@ -116,15 +120,12 @@ class Gate:
         if only_reduces(proposal, exposure):
             return None
         if order.market in unexplained(self._book, order.account):
-            return RiskRejected(
-                limit="unexplained",
-                value=f"{size:f} more",
-                allowed="only what reduces, until the position is accepted (piker accept)",
-            )
+            return _unexplained(order, size)
         halted = None if order.trigger is not None else self.halted()
         limits = self._limits_of(order.account, order.market)
         market = self._book.markets[order.market]
-        return check(proposal, market, exposure, limits, self._prices(order.market), halted)
+        fault = check(proposal, market, exposure, limits, self._prices(order.market), halted)
+        return self._with_setting(fault, order) if isinstance(fault, RiskRejected) else fault
 
     def why_halted(self, life: Life) -> Halted | None:
         """Why an order must not leave, at the last instant before it does."""
@@ -145,18 +146,42 @@ class Gate:
         """The size with which an order that is to reduce leaves. Raises Refused if it can't."""
         capped = self.capped(order, size)
         if not capped:
-            raise self._cannot_reduce(order, size)
+            raise self._not_reducing(order, size, None)
         return capped
 
     def check_reduces(self, order: Order, size: Decimal, life: Life) -> None:
         """Raises Refused if so much of an order that is to reduce would do more than that."""
         if self.capped(order, size, life) != size:
-            raise self._cannot_reduce(order, size)
+            raise self._not_reducing(order, size, life)
 
-    def _cannot_reduce(self, order: Order, size: Decimal) -> Refused:
-        held = self._book.position(order.account, order.market).size
-        allowed = f"to reduce {held:f}, less what other orders may"
-        return Refused(RiskRejected(limit="reduce_only", value=f"{size:f}", allowed=allowed))
+    def _not_reducing(self, order: Order, size: Decimal, life: Life | None) -> Refused:
+        exposure = self.exposure(order, without=life)
+        return Refused(not_reducing(order.side, size, order.market, exposure))
+
+    def _with_setting(self, fault: RiskRejected, order: Order) -> RiskRejected:
+        """With where a limit is set, or can be, in piker.toml."""
+        section = self._section(fault.limit, order.account, order.market)
+        if section:
+            where = f"as set by {section} {fault.limit} in piker.toml"
+        else:
+            only = f' or in [risk.markets."{order.market}"]' if fault.limit in OF_A_MARKET else ""
+            change = f"set {fault.limit} in [risk]{only} of piker.toml, and restart emsd"
+            where = f"by default; to change it, {change}"
+        return structs.replace(fault, allowed=f"{fault.allowed}, {where}")
+
+    def _section(self, limit: str, account: str, market: str) -> str:
+        """The section of piker.toml from which a limit is; nothing: it is the default."""
+        everybody = self._configuration.risk
+        own = self._configuration.accounts.get(account, AccountSettings()).risk
+        nothing = LimitSettings()
+        layers = {
+            f'[accounts."{account}".risk.markets."{market}"]': own.markets.get(market, nothing),
+            f'[accounts."{account}".risk]': own,
+            f'[risk.markets."{market}"]': everybody.markets.get(market, nothing),
+            "[risk]": everybody,
+        }
+        setting = (name for name, layer in layers.items() if getattr(layer, limit) is not UNSET)
+        return next(setting, "")
 
     def count(self, order: Order) -> None:
         """Count an order, or a change of one, that passed."""
@@ -178,7 +203,7 @@ class Gate:
             position=self._book.position(account, market).size,
             working_buy=self._book.working(account, market, "buy") - buying,
             working_sell=self._book.working(account, market, "sell") - selling,
-            open_orders=self._book.count_unclosed(account) - (without is not None),
+            open_orders=self._book.count_orders(account) - (without is not None),
             recent=self._rates[account].recent(clock.boot_ns()),
             day_profit=self.day.of(account, currency),
         )
@@ -197,3 +222,14 @@ class Gate:
 def invalid(field: str, value: str, allowed: str) -> Refused:
     """That a field of an order can't be what it is."""
     return Refused(InvalidOrder(field=field, value=value, allowed=allowed))
+
+
+def _unexplained(order: Order, size: Decimal) -> RiskRejected:
+    """What to say of more of what nobody knows where it came from."""
+    look = "look at it, and take it as it is"
+    accept = f"piker accept {order.account} {order.market} --note TEXT"
+    return RiskRejected(
+        limit="unexplained",
+        value=f"{size:f} more, where nothing explains all of what is held of {order.market}",
+        allowed=f"only what reduces it; {look}: {accept}",
+    )

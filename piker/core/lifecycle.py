@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from piker.core.reasons import reason
 from piker.orders import (
     CLOSED,
     NOTHING,
@@ -108,6 +109,9 @@ TABLE: dict[OrderState, dict[str, OrderState]] = {
 }
 """All that can happen. A step of ours that a state doesn't have is not possible in it."""
 
+_AMENDABLE = "only what is held or open can be amended"
+_RESOLVABLE = "only what is UNKNOWN can be resolved"
+
 
 class NotNow(Exception):
     """A step of ours that is not possible. Ask `why_not` first."""
@@ -140,6 +144,8 @@ def apply(life: Life, event: OrderEvent) -> tuple[Life, tuple[Consequence, ...]]
         raise NotNow(objection)
     taken = _take(life, event)
     after = _enter(taken, TABLE[life.state][step(taken, event)])
+    why = reason(life, after, event, cancels=life.closed and _must_cancel(life, after, event))
+    after = after if why == after.reason else replace(after, reason=why)
     return after, tuple(_consequences(life, after, event))
 
 
@@ -150,7 +156,7 @@ def why_not(life: Life, event: OrderEvent) -> str | None:
     name = step(life, event)
     states = [state for state, row in TABLE.items() if name in row]
     if life.state not in states:
-        return f"{name}: expected an order that is {' or '.join(states)}, was {life.state}"
+        return _why_not_in(life, event, states)
     match event:
         case AmendAsked():
             return _why_no_amend(life, event)
@@ -159,21 +165,34 @@ def why_not(life: Life, event: OrderEvent) -> str | None:
         case Triggered() if life.triggered:
             return f"expected an armed order, was triggered at {life.triggered.price}"
         case Resolved() if life.state == "open" and not _doubtful(life):
-            return "expected an unknown outcome, was open with nothing in doubt"
+            return f"nothing of it is in doubt: {_RESOLVABLE}, this one is open"
     return None
+
+
+def _why_not_in(life: Life, event: OrderEvent, states: Iterable[OrderState]) -> str:
+    """Why what a state doesn't have can't be, in it: what people ask for, in words for people."""
+    if life.closed:
+        return f"it is over: {life.state}"
+    match event:
+        case AmendAsked():
+            return f"{_AMENDABLE}, this one is {life.state}; it can be cancelled"
+        case Resolved():
+            return f"{_RESOLVABLE}, this one is {life.state}"
+    return f"expected one that is {' or '.join(states)}, was {life.state}"
 
 
 def _why_no_amend(life: Life, event: AmendAsked) -> str | None:
     if life.amend:
-        return f"expected no amendment under way, was {life.amend.n}"
+        return f"amendment {life.amend.n} of it is not answered yet: wait for that, or cancel it"
     if life.cancel:
-        return "expected no cancel under way"
+        return "it is being cancelled"
     if event.n != life.amends + 1:
         return f"expected amendment {life.amends + 1}, was {event.n}"
     if event.size <= life.filled and life.order.kind != "alert":
-        return f"expected a total of more than {life.filled}, which is done, was {event.size}"
+        done = f"{life.filled:f} of it are filled"
+        return f"{done}: the new total must be more, was {event.size:f}; to end it there, cancel it"
     if event.trigger is not None and life.state != "held":
-        return f"expected no trigger for an order that is {life.state}, was {event.trigger}"
+        return f"only what is held waits for a trigger, this one is {life.state}"
     return None
 
 
@@ -215,7 +234,6 @@ def _proves(life: Life, event: Absent) -> bool:
 
 def _take(life: Life, event: OrderEvent) -> Life:
     """The life with what an event says; its state comes later."""
-    life = _with_reason(life, event)
     match event:
         case Armed():
             return _with_arms(life, event)
@@ -268,21 +286,8 @@ def _enter(life: Life, state: OrderState) -> Life:
     return replace(life, state=state)
 
 
-def _with_reason(life: Life, event: OrderEvent) -> Life:
-    """The newest words count, until it is closed."""
-    words = event.note if isinstance(event, Resolved) else getattr(event, "reason", "")
-    return replace(life, reason=words) if words and not life.closed else life
-
-
 def _with_arms(life: Life, event: Armed) -> Life:
-    return replace(
-        life,
-        armed=True,
-        when=event.when,
-        armed_ns=event.since_ns,
-        triggered=None,
-        reason=event.reason,
-    )
+    return replace(life, armed=True, when=event.when, armed_ns=event.since_ns, triggered=None)
 
 
 def _with_amend(life: Life, event: AmendAsked) -> Life:

@@ -57,11 +57,12 @@ def _bad_size(market: Market, size: Decimal, kind: OrderKind) -> Iterator[Invali
     tick = market.size_tick
     if kind == "alert":
         if not (size.is_finite() and size == NOTHING):
-            yield _invalid("size", size, "0: an alert trades nothing")
+            yield _invalid("size", size, "0, an alert trades nothing")
     elif not (size.is_finite() and NOTHING < size <= LARGEST_SIZE):
         yield _invalid("size", size, f"{tick:f} to {LARGEST_SIZE:f} in steps of {tick:f}")
     elif not on_grid(tick, size):
-        yield _invalid("size", size, f"a multiple of {tick:f}, as {_neighbours(tick, size)}")
+        near = _neighbours(tick, size, above_zero=True)
+        yield _invalid("size", size, f"a multiple of {tick:f}, as {near}")
 
 
 def _bad_price(
@@ -71,26 +72,27 @@ def _bad_price(
         if wanted:
             yield InvalidOrder(field=field, value="none", allowed="a price")
     elif not wanted:
-        yield _invalid(field, price, "none: orders of this kind have no such price")
+        yield _invalid(field, price, "none, orders of this kind have no such price")
     elif not price.is_finite() or price.copy_abs() > LARGEST_PRICE:
         yield _invalid(field, price, f"a price of at most {LARGEST_PRICE:f}")
     elif market.asset_class in NEVER_NEGATIVE and price <= NOTHING:
-        yield _invalid(field, price, f"above 0: it is the price of a {market.asset_class}")
+        yield _invalid(field, price, f"above 0, as all prices of its kind, {market.asset_class}")
     elif not on_grid(step := price_step(market, price), price):
-        allowed = f"a multiple of {step:f}, as {_neighbours(step, price)}"
-        yield _invalid(field, price, allowed)
+        near = _neighbours(step, price, above_zero=market.asset_class in NEVER_NEGATIVE)
+        yield _invalid(field, price, f"a multiple of {step:f}, as {near}")
 
 
 def _bad_slip(field: str, slip: Decimal) -> Iterator[InvalidOrder]:
     if not (slip.is_finite() and NOTHING <= slip <= LARGEST_PRICE):
-        yield _invalid(field, slip, "0 or more")
+        yield _invalid(field, slip, f"0 to {LARGEST_PRICE:f}")
 
 
-def _neighbours(step: Decimal, value: Decimal) -> str:
-    """The two whole numbers of steps that are nearest, for a person."""
+def _neighbours(step: Decimal, value: Decimal, *, above_zero: bool) -> str:
+    """The two whole numbers of steps that are nearest, for a person, or the one that will do."""
     steps = EXACT.divide(value, step).to_integral_value(ROUND_FLOOR, context=EXACT)
     below = EXACT.multiply(steps, step)
-    return f"{below:f} or {EXACT.add(below, step):f}"
+    above = EXACT.add(below, step)
+    return f"{above:f}" if above_zero and not below else f"{below:f} or {above:f}"
 
 
 def _invalid(field: str, value: Decimal, allowed: str) -> InvalidOrder:

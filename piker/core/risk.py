@@ -43,7 +43,8 @@ DEFAULTS = LimitsReply(
 """What a beginner survives. Sums are in the currency of the market."""
 
 SECOND_NS = 1_000_000_000
-NOT_KNOWN = "not known, for want of a fresh quote"
+NOT_KNOWN = "not known, for want of a fresh quote: wait for one"
+NO_PRICE = "not known: something is held of which no price was seen"
 
 _EXACT = Context(prec=200, traps=[InvalidOperation, DivisionByZero, Overflow])
 """Wide enough for size * price * multiplier of any order that `orderchecks` lets pass."""
@@ -172,6 +173,27 @@ def capped_size(side: Side, size: Decimal, exposure: Exposure) -> Decimal | None
         return max(NOTHING, min(size, -exposure.worst(side)))
 
 
+def not_reducing(side: Side, size: Decimal, fqme: str, exposure: Exposure) -> RiskRejected:
+    """Why so much of a `reduce_only` order can't leave."""
+    with localcontext(_EXACT):
+        allowed = _reducible(side, fqme, exposure)
+        return RiskRejected(limit="reduce_only", value=_say(size), allowed=allowed)
+
+
+def _reducible(side: Side, fqme: str, exposure: Exposure) -> str:
+    """How much of a position an order of a side may reduce, and why no more."""
+    held = -exposure.position if side == "buy" else exposure.position
+    if not held:
+        return f"0, nothing is held of {fqme} to reduce"
+    if held < 0:
+        return f"0, a {side} does not reduce the {_say(exposure.position)} held of {fqme}"
+    left = max(NOTHING, -exposure.worst(side))
+    if left == held:
+        return f"{_say(left)}, all that is held of {fqme}"
+    others = f"other orders may already reduce {_say(held - left)} of the {_say(held)} held"
+    return f"{_say(left)}, as {others} of {fqme}"
+
+
 def at_stake(life: Life) -> Decimal:
     """What may still be filled of an order at the venue, if the worst of what is open happens."""
     if life.closed or life.state == "held":
@@ -228,28 +250,17 @@ def _excesses(
 ) -> Iterator[RiskRejected]:
     """Each limit that would be exceeded."""
     worst = exposure.worst(proposal.side) + proposal.size
-    loss = None if exposure.day_profit is None else -exposure.day_profit
     here = prices.met_by(proposal.side)
     yield from _over("order_size", proposal.size, limits.order_size)
     yield from _over("position", worst, limits.position)
     yield from _over("open_orders", exposure.open_orders + 1, limits.open_orders)
     yield from _over("orders_per_s", exposure.recent + 1, limits.orders_per_s)
-    yield from _over("daily_loss", loss, limits.daily_loss)
+    yield from _lost(exposure.day_profit, market, limits.daily_loss)
     yield from _too_far(proposal, here, limits.distance_pct)
-    order, position = _worths(proposal, worst, market, here)
-    yield from _over("order_notional", order, limits.order_notional)
-    yield from _over("position_notional", position, limits.position_notional)
-
-
-def _worths(
-    proposal: Proposal, worst: Decimal, market: Market, here: Decimal | None
-) -> tuple[Decimal, Decimal] | tuple[None, None]:
-    """What the order is worth, and the position, at the dearest price that comes into question."""
-    if here is None:
-        return None, None
-    price = _dearest(proposal, here)
-    order = proposal.size * price * market.multiplier
-    return order, worst * max(price, abs(here)) * market.multiplier
+    price = None if here is None else _dearest(proposal, here)
+    yield from _worth("order_notional", proposal.size, price, market, limits.order_notional)
+    dearest = None if here is None or price is None else max(price, abs(here))
+    yield from _worth("position_notional", worst, dearest, market, limits.position_notional)
 
 
 def _dearest(proposal: Proposal, here: Decimal) -> Decimal:
@@ -260,12 +271,33 @@ def _dearest(proposal: Proposal, here: Decimal) -> Decimal:
     return max(abs(proposal.limit), abs(better(proposal.limit, here)))
 
 
-def _over(
-    limit: str, value: Decimal | int | None, most: Decimal | int | None
+def _over(limit: str, value: Decimal | int, most: Decimal | int | None) -> Iterator[RiskRejected]:
+    if most is not None and value > most:
+        yield RiskRejected(limit=limit, value=_say(value), allowed=_say(most))
+
+
+def _lost(profit: Decimal | None, market: Market, most: Decimal | None) -> Iterator[RiskRejected]:
+    """What was lost since the day turned."""
+    if most is None or (profit is not None and -profit <= most):
+        return
+    said = NO_PRICE if profit is None else _money(-profit, market)
+    yield RiskRejected(limit="daily_loss", value=said, allowed=_money(most, market))
+
+
+def _worth(
+    limit: str, size: Decimal, price: Decimal | None, market: Market, most: Decimal | None
 ) -> Iterator[RiskRejected]:
-    if most is not None and (value is None or value > most):
-        said = NOT_KNOWN if value is None else _say(value)
-        yield RiskRejected(limit=limit, value=said, allowed=_say(most))
+    """What a size is worth at the dearest price that comes into question."""
+    if most is None:
+        return
+    allowed = _money(most, market)
+    if price is None:
+        yield RiskRejected(limit=limit, value=NOT_KNOWN, allowed=allowed)
+    elif size * price * market.multiplier > most:
+        times = "" if market.multiplier == 1 else f", times {_say(market.multiplier)}"
+        how = f"({_say(size)} at {_say(price)}{times})"
+        worth = _money(size * price * market.multiplier, market)
+        yield RiskRejected(limit=limit, value=f"{worth} {how}", allowed=allowed)
 
 
 def _too_far(
@@ -278,10 +310,17 @@ def _too_far(
     if here is None:
         yield RiskRejected(limit="distance_pct", value=NOT_KNOWN, allowed=allowed)
         return
-    beyond = proposal.limit - here if proposal.side == "buy" else here - proposal.limit
+    buys = proposal.side == "buy"
+    beyond = proposal.limit - here if buys else here - proposal.limit
     if beyond * 100 > most * abs(here):
         said = f"{_say(proposal.limit)} against a quote of {_say(here)}"
-        yield RiskRejected(limit="distance_pct", value=said, allowed=allowed)
+        far = most * abs(here) / 100
+        edge = f"at most {_say(here + far)}" if buys else f"at least {_say(here - far)}"
+        yield RiskRejected(limit="distance_pct", value=said, allowed=f"{allowed}, {edge}")
+
+
+def _money(value: Decimal, market: Market) -> str:
+    return f"{_say(value)} {market.currency}"
 
 
 def _say(value: Decimal | int) -> str:

@@ -4,6 +4,7 @@ from decimal import Context, Decimal
 
 from piker.accounts import PAPER
 from piker.core.lifecycle import begin
+from piker.core.reasons import BROKEN, NOT_FOUND, SILENT, TIME_OVER
 from piker.orders import (
     Absent,
     Acked,
@@ -147,15 +148,15 @@ def told(event: OrderEvent) -> str:
         case Sending(size=size, limit=limit):
             return f"sending {number(size)} {_at(limit)}"
         case Silence():
-            return "no answer for too long"
+            return SILENT
         case LinkLost(reason=reason):
-            return _with("the way to the venue broke", reason)
+            return _with(BROKEN, reason)
         case AmendAsked():
             return f"amend {event.n} asked: {_terms(event)}"
         case CancelAsked(reason=reason):
             return _with("cancel asked", reason)
         case Expired():
-            return "its time is over"
+            return TIME_OVER
         case Resolved(outcome=outcome, note=note):
             return _with(f"resolved as {outcome} by its owner", note)
     return _told_by_venue(event)
@@ -172,7 +173,7 @@ def _told_by_venue(event: OrderEvent) -> str:
         case Cancelled(reason=reason):
             return _with("the venue cancelled it", reason)
         case VenueExpired():
-            return "the venue ended it, its time is over"
+            return f"the venue ended it, {TIME_OVER}"
         case AmendAcked(n=n, size=size, limit=limit):
             return f"amend {n} took effect: {number(size)} {_at(limit)}"
         case AmendRefused(n=n, reason=reason):
@@ -182,7 +183,7 @@ def _told_by_venue(event: OrderEvent) -> str:
         case Listed(venue_id=venue_id):
             return f"found open at the venue as {venue_id}"
         case Absent():
-            return "not found at the venue"
+            return NOT_FOUND
     raise AssertionError(f"expected an event of an order, was {event}")
 
 

@@ -169,19 +169,19 @@ class SnapshotReply(Reply, frozen=True, kw_only=True):
 
 
 class StaleSession(Fault, frozen=True, kw_only=True):
-    """Another session was opened since."""
+    """Somebody else has taken over since, so nothing was sent."""
 
     session: Annotated[str, Meta(description="the one that was given")]
 
 
 class TooLate(Fault, frozen=True, kw_only=True):
-    """The request waited for too long."""
+    """It waited for too long, so nothing was sent."""
 
     late_ms: Annotated[int, Meta(description="by how much, ms")]
 
 
 class NotConnected(Fault, frozen=True, kw_only=True):
-    """The venue can't be asked now; nothing is kept for later."""
+    """The venue can't be asked now: nothing was sent, and nothing is kept for later."""
 
     reason: Annotated[str, Meta(description="what it waits for, or what broke")]
 
@@ -191,14 +191,14 @@ class Superseded(Fault, frozen=True, kw_only=True):
 
 
 class UnknownAccount(Fault, frozen=True, kw_only=True):
-    """This daemon doesn't trade on such an account."""
+    """There is no such account here."""
 
     account: Annotated[str, Meta(description="the one that was given")]
-    allowed: Annotated[tuple[str, ...], Meta(description="those it trades on")]
+    allowed: Annotated[tuple[str, ...], Meta(description="those there are")]
 
 
 class InvalidOrder(Fault, frozen=True, kw_only=True):
-    """The order can't be handed over as it is."""
+    """The order is not valid as it is."""
 
     field: Annotated[str, Meta(description="what is wrong")]
     value: Annotated[str, Meta(description="what was given")]

@@ -105,7 +105,11 @@ class OrderNews(Struct, frozen=True, kw_only=True):
 
 
 class OrdersReply(Reply, frozen=True, kw_only=True, omit_defaults=True):
-    """A part of the book, then events. The book is whole at the first reply with `complete`."""
+    """A part of the book, then events. The book is whole at the first reply with `complete`.
+
+    Of an order's executions only the newest is in here: an order may have thousands, and events
+    tell each; Timeline has all.
+    """
 
     seq: Annotated[int, Meta(description="newest event that is in here, or in the book")]
     book: Annotated[
@@ -260,7 +264,7 @@ class Done(Reply, frozen=True, kw_only=True):
 
 
 class DuplicateOrder(Fault, frozen=True, kw_only=True):
-    """There is another order with this oid."""
+    """Another order has this id already; a new order takes an id of its own."""
 
     oid: Annotated[str, _OID]
 
@@ -276,19 +280,21 @@ class NotPossible(Fault, frozen=True, kw_only=True):
 
     oid: Annotated[str, _OID]
     state: Annotated[str, Meta(description="the state that it is in")]
-    reason: Annotated[str, Meta(description="what was expected")]
+    reason: Annotated[str, Meta(description="why not, and what can be done")]
 
 
 class RiskRejected(Fault, frozen=True, kw_only=True):
-    """A limit would be exceeded."""
+    """Risk doesn't let it pass."""
 
-    limit: Annotated[str, Meta(description="which one, as in the configuration")]
-    value: Annotated[str, Meta(description="what it would come to, at worst")]
-    allowed: Annotated[str, Meta(description="the most that may be")]
+    limit: Annotated[
+        str, Meta(description="which one, as in piker.toml; or reduce_only, or unexplained")
+    ]
+    value: Annotated[str, Meta(description="what it would come to, at worst; with its currency")]
+    allowed: Annotated[str, Meta(description="the most that may be, and where that is set")]
 
 
 class NotCalledLive(Fault, frozen=True, kw_only=True):
-    """The account trades real money and the configuration doesn't say that it may."""
+    """The account trades real money and piker.toml didn't say that it may when emsd began."""
 
     account: Annotated[str, _ACCOUNT]
     expected: Annotated[str, Meta(description="what the configuration would have to say")]
@@ -302,14 +308,14 @@ class AccountUnreachable(Fault, frozen=True, kw_only=True):
 
 
 class NoDirection(Fault, frozen=True, kw_only=True):
-    """No such quote was ever seen, and no direction was given."""
+    """Nothing was quoted yet that says which way its trigger is crossed."""
 
     market: Annotated[str, Meta(description="fqme")]
     expected: Annotated[str, Meta(description="what to give, or to wait for")]
 
 
 class Halted(Fault, frozen=True, kw_only=True):
-    """No new order leaves."""
+    """No new order leaves until `piker resume`."""
 
     reason: Annotated[str, Meta(description="why, in the words of who halted")]
     since_ns: Annotated[int, Meta(description="since when, UTC ns")]

@@ -134,6 +134,23 @@ def test_a_price_off_the_grid_is_refused_with_its_neighbours() -> None:
     assert found.allowed == "a multiple of 0.25, as 100.25 or 100.50"
 
 
+@pytest.mark.parametrize(
+    ("market", "changed", "allowed"),
+    [
+        (FUTURE, {"size": D("0.5")}, "a multiple of 1, as 1"),
+        (FUTURE, {"size": D("1.5")}, "a multiple of 1, as 1 or 2"),
+        (FUTURE, {"limit": D("0.1")}, "a multiple of 0.25, as 0.00 or 0.25"),
+        (STOCK, {"limit": D("0.00001")}, "a multiple of 0.0001, as 0.0001"),
+    ],
+)
+def test_no_neighbour_is_named_that_would_be_refused_as_well(
+    market: Market, changed: dict[str, Any], allowed: str
+) -> None:
+    found = why_invalid(market, **{**GOOD, **changed})
+    assert found is not None
+    assert found.allowed == allowed
+
+
 @given(
     st.decimals(min_value=-1000, max_value=1000, places=6),
     st.sampled_from([D("0.25"), D("0.01"), D("0.00005"), D(3), D("1E+1")]),

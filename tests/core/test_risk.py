@@ -12,6 +12,7 @@ from msgspec.structs import asdict, replace
 from piker.accounts import Fees, Position
 from piker.core.risk import (
     DEFAULTS,
+    NO_PRICE,
     NOT_KNOWN,
     SECOND_NS,
     Exposure,
@@ -23,6 +24,7 @@ from piker.core.risk import (
     check,
     day_start_ns,
     earned,
+    not_reducing,
     only_reduces,
     prices_of,
 )
@@ -88,18 +90,36 @@ HELD = Exposure(position=D(10), working_buy=D(5), working_sell=D(4))
 
 EXCEEDED: dict[str, tuple[Proposal, LimitsReply, Exposure, str, str]] = {
     "order_size": (buy(11), allowing(order_size="10"), FLAT, "11", "10"),
-    "order_notional": (buy(2), allowing(order_notional="403.9"), FLAT, "404", "403.9"),
+    "order_notional": (
+        buy(2),
+        allowing(order_notional="403.9"),
+        FLAT,
+        "404 USD (2 at 101, times 2)",
+        "403.9 USD",
+    ),
     "position": (buy(6), allowing(position="20"), HELD, "21", "20"),
-    "position_notional": (buy(6), allowing(position_notional="4241"), HELD, "4242", "4241"),
+    "position_notional": (
+        buy(6),
+        allowing(position_notional="4241"),
+        HELD,
+        "4242 USD (21 at 101, times 2)",
+        "4241 USD",
+    ),
     "open_orders": (buy(1), allowing(open_orders=3), Exposure(open_orders=3), "4", "3"),
     "orders_per_s": (buy(1), allowing(orders_per_s=3), Exposure(recent=3), "4", "3"),
-    "daily_loss": (buy(1), allowing(daily_loss="5"), Exposure(day_profit=D("-5.01")), "5.01", "5"),
+    "daily_loss": (
+        buy(1),
+        allowing(daily_loss="5"),
+        Exposure(day_profit=D("-5.01")),
+        "5.01 USD",
+        "5 USD",
+    ),
     "distance_pct": (
         buy(1, "111.25"),
         allowing(distance_pct="10"),
         FLAT,
         "111.25 against a quote of 101",
-        "10 %",
+        "10 %, at most 111.1",
     ),
 }
 
@@ -151,21 +171,20 @@ def test_a_short_position_counts_as_a_long_one_does() -> None:
     ],
 )
 def test_an_order_is_worth_what_it_costs_at_its_dearest(proposal: Proposal, worth: str) -> None:
-    assert judged(proposal, allowing(order_notional="1")) == ("order_notional", worth, "1")
+    found = judged(proposal, allowing(order_notional="1"))
+    assert found is not None
+    assert found[1].startswith(f"{worth} USD (1 at ")
 
 
 def test_an_order_below_zero_is_worth_its_distance_from_zero() -> None:
     prices = Prices(bid=D(-41), ask=D(-40))
-    assert judged(buy(1, "5"), allowing(order_notional="1"), FLAT, prices) == (
-        "order_notional",
-        "80",
-        "1",
-    )
+    found = judged(buy(1, "5"), allowing(order_notional="1"), FLAT, prices)
+    assert found == ("order_notional", "80 USD (1 at 40, times 2)", "1 USD")
 
 
 def test_a_position_is_worth_what_the_market_says_even_where_the_order_waits_for_less() -> None:
     found = judged(buy(1, "50"), allowing(position_notional="1"), HELD)
-    assert found == ("position_notional", "3232", "1")
+    assert found == ("position_notional", "3232 USD (16 at 101, times 2)", "1 USD")
 
 
 @pytest.mark.parametrize("limit", ["order_notional", "position_notional", "distance_pct"])
@@ -185,7 +204,11 @@ def test_without_a_fresh_quote_what_takes_none_passes() -> None:
 
 def test_a_day_whose_profit_nobody_knows_is_rejected_by_name() -> None:
     unknown = Exposure(day_profit=None)
-    assert judged(buy(1), allowing(daily_loss="5"), unknown) == ("daily_loss", NOT_KNOWN, "5")
+    assert judged(buy(1), allowing(daily_loss="5"), unknown) == (
+        "daily_loss",
+        NO_PRICE,
+        "5 USD",
+    )
 
 
 @pytest.mark.parametrize(("limit", "passes"), [("89.25", True), ("89", False), ("500", True)])
@@ -218,7 +241,7 @@ def test_what_waits_for_its_trigger_is_judged_as_if_the_market_were_there() -> N
     dark = replace(buy(1), trigger=D(300))
     assert judged(dark, DEFAULTS, FLAT, None) is None
     found = judged(dark, allowing(order_notional="599"), FLAT, PRICES)
-    assert found == ("order_notional", "600", "599")
+    assert found == ("order_notional", "600 USD (1 at 300, times 2)", "599 USD")
 
 
 def test_a_halt_stops_what_no_limit_does() -> None:
@@ -287,6 +310,47 @@ def test_what_is_reduce_only_leaves_with_no_more_than_what_others_leave_of_the_p
     short = Exposure(position=D(-position), working_buy=D(working), working_sell=D(99))
     assert capped_size("sell", D(size), long) == expected
     assert capped_size("buy", D(size), short) == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "position", "working", "allowed"),
+    [
+        ("sell", 0, 0, "0, nothing is held of a.b.sim to reduce"),
+        ("buy", 10, 0, "0, a buy does not reduce the 10 held of a.b.sim"),
+        ("sell", -10, 0, "0, a sell does not reduce the -10 held of a.b.sim"),
+        ("buy", -10, 0, "10, all that is held of a.b.sim"),
+        (
+            "sell",
+            100,
+            60,
+            "40, as other orders may already reduce 60 of the 100 held of a.b.sim",
+        ),
+        (
+            "sell",
+            100,
+            130,
+            "0, as other orders may already reduce 100 of the 100 held of a.b.sim",
+        ),
+    ],
+)
+def test_what_can_not_only_reduce_is_told_how_much_could(
+    side: Side, position: int, working: int, allowed: str
+) -> None:
+    exposure = Exposure(position=D(position), working_buy=D(working), working_sell=D(working))
+    found = not_reducing(side, D(200), "a.b.sim", exposure)
+    assert found == RiskRejected(limit="reduce_only", value="200", allowed=allowed)
+
+
+def test_a_sell_too_far_below_is_told_how_far_it_may_be() -> None:
+    found = judged(sell(1, "89"), allowing(distance_pct="10"))
+    assert found == ("distance_pct", "89 against a quote of 99", "10 %, at least 89.1")
+
+
+def test_what_a_market_without_multiplier_is_worth_is_told_by_size_and_price() -> None:
+    market = replace(MARKET, multiplier=D(1), currency="CNY")
+    found = check(buy(2), market, FLAT, allowing(order_notional="1"), PRICES)
+    assert isinstance(found, RiskRejected)
+    assert (found.value, found.allowed) == ("202 CNY (2 at 101)", "1 CNY")
 
 
 @given(st.integers(-30, 30).map(D), ROOMS, ROOMS, SIDES, SIZES)
@@ -384,7 +448,8 @@ def test_the_largest_and_the_finest_numbers_are_judged_exactly() -> None:
     assert not only_reduces(Proposal(side="sell", size=D(f"1{0:015d}.{1:0100d}")), exposure)
     huge = Prices(ask=D("1E+12"))
     found = judged(Proposal(side="buy", size=D("1E+15")), DEFAULTS, FLAT, huge)
-    assert found == ("order_notional", "2" + "0" * 27, "50000")
+    assert found is not None
+    assert found[1].startswith("2" + "0" * 27 + " USD (1")
 
 
 def life(state: OrderState, size: int = 10, filled: int = 0, amend: int | None = None) -> Life:

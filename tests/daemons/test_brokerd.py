@@ -145,7 +145,7 @@ async def test_a_request_whose_sender_died_before_it_was_read_never_reaches_the_
             snapshot = await sender.client.call(Snapshot(since_ns=0), SnapshotReply)
         assert (snapshot.orders, snapshot.ended) == ((), ())
         assert (await venue.book()).orders == ()
-        assert "does not reach the venue: Another session was opened since" in daemon.stderr()
+        assert "does not reach the venue: Somebody else has taken over since" in daemon.stderr()
 
 
 def connected(path: str) -> socket.socket:

@@ -13,13 +13,22 @@ from trio.testing import wait_all_tasks_blocked
 
 from piker import clock, paths
 from piker.emsd import JOURNAL
+from piker.errors import Refused
 from piker.interfaces.broker import Cancel as VenueCancel
-from piker.interfaces.broker import Holding, InvalidOrder, Place, SnapshotReply, Told
+from piker.interfaces.broker import (
+    Holding,
+    InvalidOrder,
+    NotConnected,
+    Place,
+    SnapshotReply,
+    Told,
+)
 from piker.interfaces.data import NoSuchMarket
 from piker.interfaces.orders import (
     AcceptPosition,
     Accounts,
     AccountsReply,
+    AccountUnreachable,
     Amend,
     BrokenJournal,
     Cancel,
@@ -175,7 +184,8 @@ async def test_amendments_count_as_orders_do_in_the_limit_of_a_second() -> None:
         await house.submit(dark())
         await house.ask(Amend(oid="d-1", trigger=Decimal("1.19")), OrderReply)
         fault = await house.refusal(Amend(oid="d-1", trigger=Decimal("1.18")))
-    assert fault == RiskRejected(limit="orders_per_s", value="3", allowed="2")
+    expected = "2, as set by [risk] orders_per_s in piker.toml"
+    assert fault == RiskRejected(limit="orders_per_s", value="3", allowed=expected)
 
 
 # --- what reduces
@@ -193,9 +203,8 @@ async def test_what_reduces_is_capped_to_the_position_also_while_halted() -> Non
 async def test_what_has_nothing_to_reduce_is_refused(side: str) -> None:
     async with a_house() as house:
         fault = await house.refusal(order(side=side, reduce_only=True))
-    assert fault == RiskRejected(
-        limit="reduce_only", value="3", allowed="to reduce 0, less what other orders may"
-    )
+    expected = f"0, nothing is held of {FQME} to reduce"
+    assert fault == RiskRejected(limit="reduce_only", value="3", allowed=expected)
 
 
 async def test_an_amendment_never_makes_what_reduces_larger_than_the_position() -> None:
@@ -333,6 +342,16 @@ async def test_an_order_of_before_whose_account_is_no_longer_called_live_does_no
     assert "live = true" in life.reason
 
 
+async def test_an_account_whose_venue_was_not_reached_is_as_live_as_it_is_called() -> None:
+    async with a_broker() as house:
+        await house.submit(dark("d-1", account="fake.main"))
+        await house.brokerd.end()
+        await house.restart()
+        reply = await house.ask(Accounts(), AccountsReply)
+    main = next(each for each in reply.accounts if each.account == "fake.main")
+    assert (main.state, main.live) == ("unreachable", True)
+
+
 # --- what is not known
 
 
@@ -394,7 +413,18 @@ async def test_a_holding_that_nothing_explains_blocks_what_adds_to_it_until_it_i
         again = await house.refusal(call)
     assert isinstance(fault, RiskRejected)
     assert fault.limit == "unexplained"
+    assert fault.value == f"3 more, where nothing explains all of what is held of {FQME}"
+    assert fault.allowed.endswith(f"piker accept fake.main {FQME} --note TEXT")
     assert "expected one that nothing explains" in repr(again)
+
+
+async def test_a_venue_that_can_not_list_what_it_has_is_not_taken_for_reconciled() -> None:
+    async with a_broker() as house:
+        await house.submit(live())
+        house.dialog.holds = Refused(NotConnected(reason="the gateway is busy"))
+        fault = await house.refusal(SyncLedger(account="fake.main"))
+    assert isinstance(fault, AccountUnreachable)
+    assert "the gateway is busy" in fault.reason
 
 
 # --- what is due by the clock
@@ -511,6 +541,17 @@ async def test_a_limit_that_is_reached_by_what_rests_does_not_count_what_is_trig
     assert life.state != "rejected"
 
 
+async def test_alerts_leave_an_order_its_place() -> None:
+    configure("[risk]\nopen_orders = 1\n")
+    async with a_house() as house:
+        for each in (alert("a-1"), alert("a-2"), dark("d-1")):
+            await house.submit(structs.replace(each, when="above"))
+        await house.ask(Cancel(oid="a-1"), OrderReply)
+        fault = await house.refusal(dark("d-2", when="above"))
+    assert isinstance(fault, RiskRejected)
+    assert "open_orders" in fault.limit
+
+
 # --- a full disk
 
 
@@ -619,7 +660,8 @@ async def test_a_latch_that_is_set_between_commit_and_send_holds_it_back() -> No
             halt.set(paths.state_of("emsd"), halt.Latch(reason="panic", since_ns=1))
         life = await house.until("o-1", "rejected")
         assert [type(each) for each in house.dialog.reached] == [Place]
-    assert life.reason.startswith("not sent: No new order leaves (reason: panic")
+    halted = "No new order leaves until `piker resume` (reason: panic"
+    assert life.reason.startswith(f"not sent: {halted}")
 
 
 async def test_what_a_venue_says_of_an_order_that_rests_here_ends_its_trigger() -> None:

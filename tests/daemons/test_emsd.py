@@ -10,7 +10,7 @@ from msgspec import structs
 from trio.testing import wait_all_tasks_blocked
 
 from piker import paths
-from piker.errors import Fault, Refused
+from piker.errors import Fault, Refused, local_time
 from piker.interfaces import Call, Reply
 from piker.interfaces.broker import InvalidOrder, UnknownAccount
 from piker.interfaces.data import AmbiguousMarket, NoSuchMarket
@@ -46,8 +46,9 @@ from piker.interfaces.orders import (
     SubmitReply,
     SyncLedger,
     Timeline,
+    TimelineReply,
 )
-from piker.orders import Order
+from piker.orders import Filled, Order
 from piker.store import halt, marks
 from piker.transport import HungUp, connect
 from tests.fakes.tradinghouse import (
@@ -122,6 +123,9 @@ async def test_an_alert_is_told_at_a_trade_and_is_done() -> None:
 
 NUMBERS = ("NaN", "sNaN", "Infinity", "-Infinity")
 LARGEST = "1 to 1000000000000000 in steps of 1"
+ABOVE_0 = "above 0, as all prices of its kind, forex"
+TO_COME = "a time to come, before 2262"
+SLIPS = "0 to 1000000000000"
 
 
 def wrong(field: str, value: str, allowed: str) -> InvalidOrder:
@@ -140,19 +144,19 @@ BAD_ORDERS: list[tuple[Order, Fault]] = [
         order(limit=Decimal("1.201")),
         wrong("limit", "1.201", "a multiple of 0.01, as 1.20 or 1.21"),
     ),
-    (order(limit=Decimal(-1)), wrong("limit", "-1", "above 0: it is the price of a forex")),
+    (order(limit=Decimal(-1)), wrong("limit", "-1", ABOVE_0)),
     (order(limit=None), wrong("limit", "none", "a price")),
-    (dark(trigger="-1.20"), wrong("trigger", "-1.20", "above 0: it is the price of a forex")),
+    (dark(trigger="-1.20"), wrong("trigger", "-1.20", ABOVE_0)),
     (
         dark(limit=Decimal("1.20")),
-        wrong("limit", "1.20", "none: orders of this kind have no such price"),
+        wrong("limit", "1.20", "none, orders of this kind have no such price"),
     ),
-    (alert(size=Decimal(1)), wrong("size", "1", "0: an alert trades nothing")),
-    (alert(tif="ioc"), wrong("tif", "ioc", "day or gtc: it waits for its trigger")),
-    (order(expires_ns=5), wrong("expires_ns", "5", "a time to come")),
-    (order(expires_ns=2**63), wrong("expires_ns", str(2**63), "a time to come")),
-    (order(slip_ticks=-1), wrong("slip_ticks", "-1", "0 or more")),
-    (order(slip_ticks=10**18), wrong("slip_ticks", str(10**18), "0 or more")),
+    (alert(size=Decimal(1)), wrong("size", "1", "0, an alert trades nothing")),
+    (alert(tif="ioc"), wrong("tif", "ioc", "day or gtc, it waits for its trigger")),
+    (order(expires_ns=5), wrong("expires_ns", local_time(5), TO_COME)),
+    (order(expires_ns=2**63), wrong("expires_ns", local_time(2**63), TO_COME)),
+    (order(slip_ticks=-1), wrong("slip_ticks", "-1", SLIPS)),
+    (order(slip_ticks=10**18), wrong("slip_ticks", str(10**18), SLIPS)),
     (order(slip_max_pct=Decimal("NaN")), wrong("slip_max_pct", "NaN", "a number")),
     (
         order(oid="o 1"),
@@ -365,7 +369,9 @@ async def test_a_dry_run_of_what_would_be_refused_is_refused() -> None:
     async with a_house() as house:
         call = Submit(order=order(size=Decimal(10**6)), dry_run=True)
         fault = await house.refusal(call)
-    assert fault == RiskRejected(limit="order_notional", value="1200000", allowed="50000")
+    assert isinstance(fault, RiskRejected)
+    assert (fault.limit, fault.value) == ("order_notional", "1200000 USD (1000000 at 1.2)")
+    assert fault.allowed.startswith("50000 USD, by default; to change it, ")
 
 
 # --- the two doors
@@ -468,6 +474,22 @@ async def test_a_large_book_comes_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     assert [each.complete for each in parts] == [False, False, True]
 
 
+async def test_a_stream_tells_each_execution_once_and_a_timeline_has_all() -> None:
+    async with a_house() as house:
+        await house.submit(order(size=Decimal(2500)))
+        async with house.following() as follower:
+            await follower.read()
+            for _ in range(3):
+                await house.shows(("ask", 1.20))
+            life = await follower.until("o-1", "filled")
+        book = await house.until("o-1", "filled")
+        timeline = await house.ask(Timeline(oid="o-1"), TimelineReply)
+    told = [news.event.execution for news in follower.news if isinstance(news.event, Filled)]
+    assert len(told) == 3
+    assert timeline.life.executions == tuple(told)
+    assert life.executions == book.executions == (told[-1],)
+
+
 # --- a loud client
 
 
@@ -478,7 +500,9 @@ async def test_a_client_that_submits_without_end_is_stopped_by_name() -> None:
             await client.call(Submit(order=dark("d-10")), SubmitReply)
         await later(1.1)
         await client.call(Submit(order=dark("d-10")), SubmitReply)
-    assert no.value.fault == RiskRejected(limit="orders_per_s", value="11", allowed="10")
+    fault = no.value.fault
+    assert isinstance(fault, RiskRejected)
+    assert (fault.limit, fault.value) == ("orders_per_s", "11")
     assert [reply.life.armed for reply in replies] == [True] * 10
 
 
