@@ -4,9 +4,10 @@ with its like, imported when it is called.
 Exit status: 0, 1 refused or failed, 2 usage, 3 unreachable, 130 interrupted.
 """
 
+import atexit
+import gc
 import importlib
 import os
-import re
 import sys
 from collections.abc import Callable
 
@@ -22,8 +23,8 @@ COMMANDS = {
     "orders": ("piker.cli.orders", "the orders, and what happens to them"),
     "order": ("piker.cli.order", "one order's whole life"),
     "amend": ("piker.cli.changes:amend", "give an order another size, limit or trigger"),
-    "cancel": ("piker.cli.changes:cancel", "cancel an order, or all"),
-    "flatten": ("piker.cli.changes:flatten", "cancel an account's orders, close its positions"),
+    "cancel": ("piker.cli.cancelling:cancel", "cancel an order, or all"),
+    "flatten": ("piker.cli.cancelling:flatten", "cancel an account's orders, close its positions"),
     "positions": ("piker.cli.positions", "what is held, and what it earned"),
     "ledger": ("piker.cli.ledger", "fills, fees and adjustments; export, backup"),
     "limits": ("piker.cli.halting:limits", "what risk allows"),
@@ -40,6 +41,7 @@ FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 def main() -> int:
     """Run one command; what goes wrong is a line and an exit status."""
+    atexit.register(gc.freeze)  # to look for garbage at the end takes longer than most commands do
     try:
         status = dispatch(sys.argv[1:])
         sys.stdout.flush()
@@ -66,11 +68,17 @@ def dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         print(f"piker: expected a command, was {name!r}; see piker --help", file=sys.stderr)
         return USAGE
+    return _command(name)(arguments[1:])
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    """What runs it. An import leaves no garbage worth the time of looking for it."""
     module, _, function = COMMANDS[name][0].partition(":")
-    command: Callable[[list[str]], int] = getattr(
-        importlib.import_module(module), function or "main"
-    )
-    return command(arguments[1:])
+    gc.disable()
+    try:
+        return getattr(importlib.import_module(module), function or "main")  # type: ignore[no-any-return]
+    finally:
+        gc.enable()
 
 
 def explain(error: BaseException) -> int:
@@ -103,6 +111,8 @@ def _forget_output() -> None:
 
 def _how_to_start(problem: str) -> str:
     """For a person to copy; the text of an Unreachable names the unit."""
+    import re
+
     named = re.search(r"datad@([\w-]+)", problem)
     provider = named[1] if named else "replay"
     if "datad" in problem:

@@ -23,9 +23,13 @@ from piker.interfaces.orders import (
     PositionsReply,
     Submit,
     SubmitReply,
+    Timeline,
+    TimelineReply,
 )
-from piker.orders import Order
+from piker.orders import Life, Order
 
+OID = "its id, or how the id begins or ends"
+"""How commands say which order is meant."""
 WHOLE_OID = 36
 """Characters of a UUID; what is shorter may be a part of one."""
 CANDIDATES = 5
@@ -70,6 +74,12 @@ async def book() -> Mirror:
     return mirror
 
 
+async def life(oid: str) -> Life:
+    """How an order stands, however old it is. Raises Refused or Unreachable."""
+    async with client.viewing() as emsd:
+        return (await emsd.call(Timeline(oid=oid), TimelineReply)).life
+
+
 async def whole_oid(given: str) -> str:
     """The order that an oid means, or its beginning or end. Raises Refused or Unreachable."""
     if len(given) >= WHOLE_OID:
@@ -98,7 +108,8 @@ async def whole_market(name: str) -> str:
 
     Raises Refused or Unreachable.
     """
-    if "." in name and client.provider_of(name.lower()) in (*client.listening(), *brokers.known()):
+    provider = client.provider_of(name.lower())
+    if "." in name and (provider in client.listening() or provider in brokers.known()):
         return name
     return (await client.describe(name)).fqme
 

@@ -39,7 +39,7 @@ def accept(arguments: list[str]) -> int:
     )
     parse.add_argument("account", help="its whole name")
     parse.add_argument("market", help="its whole name")
-    parse.add_argument("--note", required=True, help="why; kept with it")
+    parse.add_argument("--note", metavar="TEXT", required=True, help="why; kept with it")
     args = parse.parse_args(arguments)
     call = AcceptPosition(account=args.account, market=args.market, note=args.note)
     return trio.run(_accept, call)

@@ -38,7 +38,9 @@ def main(arguments: list[str]) -> int:
     parse.add_argument("target", nargs="?", help="of sync: the account; else a file")
     parse.add_argument("--account", help="show, export: only of this account")
     parse.add_argument("--market", help="show, export: only of this market")
-    parse.add_argument("--last", type=positive, default=20, help="show so many; default: 20")
+    parse.add_argument(
+        "--last", type=positive, default=20, metavar="N", help="show so many; default: 20"
+    )
     parse.add_argument("--file", type=Path, help="export: read this copy, emsd is not asked")
     parse.add_argument("--json", action="store_true", help="show: an object an entry")
     args = parse.parse_args(arguments)

@@ -1,7 +1,6 @@
 """How orders are shown: a JSON object a line, a line of text, a table."""
 
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from piker.accounts import AccountState
+from piker.cli.times import local, made_or_filled_ns, short
 from piker.core.mirror import Change
 from piker.core.wording import asked, money, number, remedy, rounded, standing, told
 from piker.interfaces.orders import AccountsReply, OrderNews
@@ -58,8 +58,10 @@ class Line(Struct, frozen=True, kw_only=True):
 
 
 def live_by_name(reply: AccountsReply) -> Live:
-    """Whether accounts trade real money."""
-    return {each.account: each.live for each in reply.accounts}
+    """Whether accounts trade real money; of one that isn't reached only its venue would know."""
+    return {
+        each.account: each.live for each in reply.accounts if each.live or each.state == "ready"
+    }
 
 
 def is_live(account: str, live: Live) -> bool | None:
@@ -130,20 +132,11 @@ def done(life: Life) -> str:
     return f"{number(life.filled)}/{number(life.size)}{price}"
 
 
-def local(time_ns: int) -> str:
-    """A time of day here."""
-    return time.strftime("%H:%M:%S", time.localtime(time_ns / 1e9))
-
-
 def notes(accounts: AccountsReply, lives: Iterable[Life]) -> list[str]:
-    """What stands below a table: a halt, accounts that aren't ready, and what to do."""
+    """What stands below a table: a halt, what is to be said of accounts, and what to do."""
     halted = [] if accounts.halted is None else [f"HALTED, no new order leaves: {accounts.halted}"]
     live = live_by_name(accounts)
-    unready = [
-        f"{account(each.account, live)} is {each.state}: {each.reason}"
-        for each in accounts.accounts
-        if each.state != "ready"
-    ]
+    remarks = [_remark(each, live) for each in accounts.accounts]
     unexplained = [
         f"{account(each.account, live)}: the position in {market} is unexplained, only "
         f"reducing orders leave; piker accept {each.account} {market} --note TEXT"
@@ -151,7 +144,15 @@ def notes(accounts: AccountsReply, lives: Iterable[Life]) -> list[str]:
         for market in each.unexplained
     ]
     doubts = [f"{each.order.oid}: {remedy(each)}" for each in lives if remedy(each)]
-    return [*halted, *unready, *unexplained, *doubts]
+    return [*halted, *filter(None, remarks), *unexplained, *doubts]
+
+
+def _remark(state: AccountState, live: Live) -> str:
+    """What is to be said of an account: why it isn't ready, or what is strange at its venue."""
+    name = account(state.account, live)
+    if state.state != "ready":
+        return f"{name} is {state.state}: {state.reason}"
+    return f"{name}: {state.reason}" if state.reason else ""
 
 
 def not_cancelled(lives: Iterable[Life], states: Iterable[AccountState]) -> list[str]:
@@ -171,21 +172,35 @@ def _away(state: AccountState | None) -> str:
     return f"{state.state} ({state.reason})" if state.reason else state.state
 
 
+def print_standing(lives: Iterable[Life], live: Live, seq: int, *, as_json: bool) -> None:
+    """Print how each stands, at once."""
+    for life in lives:
+        print(json(life, live, seq) if as_json else f"{life.order.oid}  {text(life, live)}")
+    sys.stdout.flush()
+
+
 def print_changes(changes: Iterable[Change], live: Live, seq: int, *, as_json: bool) -> None:
     """Print each, at once."""
     for change in changes:
-        event = change.news
-        print(json(change.life, live, seq, event) if as_json else news(change, live))
+        print(json(change.life, live, seq, change.news) if as_json else _told(change, live))
     sys.stdout.flush()
+
+
+def _told(change: Change, live: Live) -> str:
+    """What happened to an order, or how it stands if that isn't known and it is new."""
+    if change.news or change.before:
+        return news(change, live)
+    return f"{' ' * 8}  {change.life.order.oid}  {text(change.life, live)}"
 
 
 def table(lives: Iterable[Life], live: Live) -> "Table":
     """Orders, for rich."""
-    made = grid("order", "account", "", "what", "state", "filled", "reason")
+    made = grid("order", "made/filled", "account", "", "what", "state", "filled", "reason")
     for life in lives:
         add(
             made,
             shown_oid(life.order.oid),
+            short(made_or_filled_ns(life)),
             life.order.account,
             styled_money(life.order.account, live),
             asked(life),
@@ -202,7 +217,7 @@ def grid(*columns: str, right: Iterable[str] = ()) -> "Table":
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left")
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return made
 
 

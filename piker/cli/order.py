@@ -15,7 +15,7 @@ from piker.interfaces.orders import Timeline, TimelineReply
 def main(arguments: list[str]) -> int:
     """Print it."""
     parse = parser("order", "All that ever happened to an order, however old.", "a1b2c3d4")
-    parse.add_argument("oid", help="its id, or how the id begins or ends")
+    parse.add_argument("oid", help=desk.OID)
     parse.add_argument("--json", action="store_true", help="an object an event")
     args = parse.parse_args(arguments)
     trio.run(_print, args.oid, args.json)

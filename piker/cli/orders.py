@@ -21,7 +21,10 @@ DRAWN_HZ = 4.0
 def main(arguments: list[str]) -> int:
     """Print the orders, or follow them until interrupted."""
     parse = parser(
-        "orders", "The orders: those that aren't closed.", "--follow --account paper.replay"
+        "orders",
+        "The orders: those that aren't closed. The time of each is when it was made, triggered or "
+        "last filled, whichever came last; `piker order OID` has all times.",
+        "--follow --account paper.replay",
     )
     parse.add_argument("--follow", action="store_true", help="and then each event")
     parse.add_argument("--all", action="store_true", help="closed ones, too")
@@ -83,14 +86,12 @@ def _print_changes(
     wanted: Wanted, changes: Iterable[Change], live: Live, mirror: Mirror, *, as_json: bool
 ) -> None:
     """What happens; before that, at first, how orders stand."""
-    for each in changes:
-        if each.news or each.before:
-            if wanted.news(each.life):
-                lines.print_changes([each], live, mirror.since or 0, as_json=as_json)
-        elif wanted.stands(each.life):
-            text = f"{' ' * 8}  {each.life.order.oid}  {lines.text(each.life, live)}"
-            print(lines.json(each.life, live, mirror.since or 0) if as_json else text)
-    sys.stdout.flush()
+    shown = [
+        each
+        for each in changes
+        if (wanted.news if each.news or each.before else wanted.stands)(each.life)
+    ]
+    lines.print_changes(shown, live, mirror.since or 0, as_json=as_json)
 
 
 def _screen(wanted: Wanted, mirror: Mirror, live: Live) -> Any:

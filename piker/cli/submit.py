@@ -12,8 +12,9 @@ import trio
 
 from piker import client, clock, config
 from piker.accounts import PAPER
-from piker.cli import FAILED, USAGE, desk, lines
+from piker.cli import FAILED, desk, lines
 from piker.cli.arguments import count, instant, parser, per_cent, price, size
+from piker.cli.asking import ask, real_money
 from piker.cli.worth import worth
 from piker.core.uuid7 import RANDOM_BYTES, uuid7
 from piker.core.wording import asked, money, standing
@@ -41,7 +42,7 @@ def alert(arguments: list[str]) -> int:
     parse.add_argument("market", help="its name, as eurusd.spot.replay or less")
     parse.add_argument("price", type=price, help="the level")
     _add_when(parse)
-    _add_common(parse)
+    _add_common(parse, "until it was reached; 1 if it ended before")
     args = parse.parse_args(arguments)
     expires_ns = _expires(parse, args)
     order = Order(
@@ -107,7 +108,7 @@ def _trade_parser(side: Side) -> argparse.ArgumentParser:
     past = f"and no more past the trigger, per cent; default: {SLIP_MAX_PCT}"
     add("--slip-max-pct", type=per_cent, metavar="X", help=past)
     add("--yes", action="store_true", help="send a live order without being asked")
-    _add_common(parse)
+    _add_common(parse, "until it is closed; 1 if it was not filled")
     return parse
 
 
@@ -116,7 +117,7 @@ def _add_when(parse: argparse.ArgumentParser) -> None:
     parse.add_argument("--when", choices=["above", "below"], help=help_)
 
 
-def _add_common(parse: argparse.ArgumentParser) -> None:
+def _add_common(parse: argparse.ArgumentParser, waits: str) -> None:
     add = parse.add_argument
     add("--account", help="paper, or PROVIDER.LABEL; default: the configuration's")
     add("--expires", metavar="WHEN", help="ends then: 2h, 17:30, 2026-12-01T17:30")
@@ -124,7 +125,7 @@ def _add_common(parse: argparse.ArgumentParser) -> None:
     add("--on-gap", choices=["hold", "fire", "cancel"], default="hold", help=gap)
     add("--oid", help="its id; the same id and order again are carried out once")
     add("--dry-run", action="store_true", help="say what risk says and what would be sent")
-    add("--wait", action="store_true", help="until it is closed; 1 if it was not filled")
+    add("--wait", action="store_true", help=waits)
     add("--json", action="store_true", help="an object an event, for programs")
 
 
@@ -172,28 +173,22 @@ def new_oid() -> str:
 def _carry_out(args: argparse.Namespace, order: Order) -> int:
     if args.dry_run:
         return trio.run(_show_dry_run, order, args.json)
-    if not _agreed(args, order):
-        return USAGE if not sys.stdin.isatty() else FAILED
+    no = _asked_for(args, order)
+    if no:
+        return no
     print(f"oid {order.oid}", file=sys.stderr if args.json else sys.stdout, flush=True)
     return trio.run(_submit, order, args)
 
 
-def _agreed(args: argparse.Namespace, order: Order) -> bool:
-    """Whether it may leave: a paper order may; a live one is shown, and its owner asked."""
+def _asked_for(args: argparse.Namespace, order: Order) -> int:
+    """The exit status, 0 if it may leave: a paper order may; of a live one its owner is asked."""
     if order.kind == "alert" or args.yes or money(order.account, None) == "paper":
-        return True
+        return 0
     reply = trio.run(desk.dry_run, order)
     if not reply.live:
-        return True
-    if not sys.stdin.isatty():
-        desk.say(f"an order of {reply.life.order.account} is real money: expected --yes")
-        return False
-    print("\n".join(trio.run(_what_it_means, reply)), file=sys.stderr)
-    print("Send it? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
-        return True
-    desk.say("not sent")
-    return False
+        return 0
+    what = real_money(f"an order of {reply.life.order.account}", reply.live)
+    return ask(what, lambda: trio.run(_what_it_means, reply), "Send it?", "not sent")
 
 
 async def _show_dry_run(order: Order, as_json: bool) -> int:

@@ -40,7 +40,7 @@ async def test_a_terminal_gets_a_table_that_an_interrupt_ends(suite: Supervisor)
 async def test_a_period_of_which_no_bars_are_made_is_refused_with_those_there_are(
     suite: Supervisor,
 ) -> None:
-    said = "piker: No bars are made of this period (period_s: 7, periods: 1, 60)\n"
+    said = "piker: No bars are made of this period (period: 7 s, periods: 1, 60)\n"
     assert await piker("bars", EURUSD, "--period", "7s") == (1, "", said)
 
 

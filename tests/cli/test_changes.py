@@ -199,7 +199,7 @@ async def test_where_there_is_nothing_to_cancel_it_says_so() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--account papr", "such an account (account: papr, allowed: paper.replay, sim.main)"),
+        ("--account papr", "such account here (account: papr, allowed: paper.replay, sim.main)"),
         ("--market eurusdx", "such market (market: eurusdx, similar: eurusd.spot.replay)"),
     ],
 )
@@ -234,18 +234,19 @@ async def test_a_live_account_is_not_flattened_without_yes_where_nobody_can_be_a
         refused = await piker("flatten", "sim.main")
         assert emsd.asked == []
         assert (await piker("flatten", "sim.main", "--yes")).status == 0
-    assert refused == (2, "", "piker: sim.main may be real money: expected --yes\n")
+    assert refused == (2, "", "piker: sim.main is real money: expected --yes\n")
     assert emsd.asked == [Flatten(account="sim.main")]
 
 
 async def test_in_a_terminal_what_would_be_closed_is_shown_and_asked_for() -> None:
-    emsd = Emsd()
+    emsd = with_orders()
     emsd.positions_now = (PositionLine(position=HELD),)
     async with listening(emsd), in_terminal("flatten", "sim.main") as terminal:
         await terminal.until("sim.main (LIVE), at the market:", "close -7 s0000.xsim.sim", "[y/N]")
         await terminal.type("n\n")
         assert await terminal.ended() == 1
     assert emsd.asked == []
+    assert terminal.drawn.count("  cancel buy 1000 eurusd.spot.replay, limit 1.20") == 1
 
 
 async def test_limits_are_a_line_each() -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from piker.accounts import AccountState
 from piker.cli.desk import matching
@@ -37,10 +38,15 @@ async def test_a_table_of_what_is_not_closed_says_the_account_and_what_to_do() -
         status, out, err = await piker("orders")
     head, paper, live, remedy = out.splitlines()
     assert (status, err) == (0, "")
-    assert head.split() == ["order", "account", "what", "state", "filled", "reason"]
-    assert paper.split()[:3] == ["paper-1", "paper.replay", "paper"]
+    assert head.split() == [
+        "order",
+        "made/filled",
+        "account",
+        *("what", "state", "filled", "reason"),
+    ]
+    assert paper.split()[:4] == ["paper-1", "2027-01-15", "paper.replay", "paper"]
     assert "buy 1000 eurusd.spot.replay, limit 1.20  open     400/1000 at 1.1" in paper
-    assert live.split()[:3] == ["live-1", "sim.main", "LIVE"]
+    assert live.split()[:4] == ["live-1", "-", "sim.main", "LIVE"]
     assert "UNKNOWN" in live
     assert remedy.startswith("live-1: it was sent, its outcome is not known: ")
     assert "piker resolve live-1 open|filled|cancelled|rejected --note TEXT" in remedy
@@ -88,6 +94,27 @@ async def test_a_halt_and_accounts_that_are_not_ready_stand_below() -> None:
     assert unready == "sim.main (LIVE) is unreachable: login"
     assert unexplained.startswith("sim.main (LIVE): the position in a.b.sim is unexplained, ")
     assert unexplained.endswith("piker accept sim.main a.b.sim --note TEXT")
+
+
+async def test_what_is_strange_at_the_venue_of_an_account_that_is_ready_stands_below() -> None:
+    emsd = Emsd()
+    strange = structs.replace(PAPER, reason="2 orders there are not ours")
+    emsd.accounts_now = AccountsReply(accounts=(strange,))
+    async with listening(emsd):
+        for command in ("orders", "positions"):
+            _, out, _ = await piker(command)
+            assert out.splitlines()[1:] == ["paper.replay (paper): 2 orders there are not ours"]
+
+
+async def test_an_account_that_was_not_reached_is_not_taken_for_a_simulated_one() -> None:
+    emsd = three()
+    away: dict[str, Any] = {"state": "unreachable", "reason": "login"}
+    state = AccountState(account="sim.main", live=False, since_ns=0, **away)
+    emsd.accounts_now = AccountsReply(accounts=(PAPER, state))
+    async with listening(emsd):
+        _, out, _ = await piker("orders", "--account", "sim.main")
+    assert out.splitlines()[1].split()[2:4] == ["sim.main", "LIVE?"]
+    assert "sim.main (LIVE?) is unreachable: login" in out
 
 
 async def test_to_follow_in_a_pipe_is_the_book_then_a_line_an_event() -> None:

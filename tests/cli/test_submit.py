@@ -227,11 +227,11 @@ async def test_where_emsd_is_not_nothing_is_sent_and_it_says_how_to_start_it() -
     [
         (
             InvalidOrder(field="size", value="0.5", allowed="steps of 1"),
-            "can't be handed over as it is (field: size, value: 0.5, allowed: steps of 1)",
+            "is not valid as it is (field: size, value: 0.5, allowed: steps of 1)",
         ),
         (
             RiskRejected(limit="order_size", value="1000", allowed="100"),
-            "A limit would be exceeded (limit: order_size, value: 1000, allowed: 100)",
+            "Risk doesn't let it pass (limit: order_size, value: 1000, allowed: 100)",
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """What `piker` says of itself, and of what it was not meant to be given."""
 
 import shlex
+import sys
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_a_usage_error_is_a_line_of_usage_and_what_was_wrong(capfd: Capture) -> 
     call("resolve", "o1")
     assert capfd.readouterr().err.splitlines() == [
         (
-            "usage: piker resolve [OPTION…] --note NOTE oid {open,filled,cancelled,rejected}; "
+            "usage: piker resolve [OPTION…] --note TEXT oid {open,filled,cancelled,rejected}; "
             "see piker resolve --help"
         ),
         "piker resolve: error: the following arguments are required: outcome, --note",
@@ -116,3 +117,21 @@ async def test_where_nobody_listens_it_says_where_it_looked(line: str) -> None:
 async def test_who_has_gone_is_not_told_anything() -> None:
     async with running("--help") as command:
         assert await command.hang_up() == (1, "", "")
+
+
+@pytest.mark.parametrize("command", ["orders", "positions", "order", "submit", "cancelling"])
+async def test_a_command_of_orders_imports_nothing_that_it_does_not_need(command: str) -> None:
+    heavy = "{'numpy', 'asyncio', 'sqlite3', 'rich'} & set(sys.modules)"
+    program = f"import sys, piker.cli.{command}; sys.exit(str({heavy}))"
+    async with running("-c", program, command=[sys.executable]) as process:
+        assert await process.ended() == (1, "", "set()\n")
+
+
+async def test_garbage_is_looked_for_while_a_command_runs_and_not_when_it_ends() -> None:
+    program = (
+        "import atexit, gc, sys; from piker.cli import main\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "sys.argv = ['piker', 'status', '--json']; main(); print(gc.isenabled())"
+    )
+    async with running("-c", program, command=[sys.executable]) as process:
+        assert await process.ended() == (0, "[]\nTrue\nTrue\n", "")
