@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from datetime import time
 from decimal import Decimal, InvalidOperation
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -184,19 +185,28 @@ def load() -> Configuration:
 
 
 def limits_of(configuration: Configuration, account: str, market: str) -> LimitsReply:
-    """What risk allows an account in a market, by their whole names.
+    """What risk allows an account in a market, by their whole names."""
+    return reduce(_over, _layers(configuration, account, market).values(), DEFAULTS)
 
-    What is set later here holds: defaults, [risk], its market, the account, the account's market.
-    """
+
+def section_of(configuration: Configuration, limit: str, account: str, market: str) -> str:
+    """The section of piker.toml from which a limit is; nothing: it is the default."""
+    layers = _layers(configuration, account, market)
+    setting = [name for name, layer in layers.items() if getattr(layer, limit) is not UNSET]
+    return setting[-1] if setting else ""
+
+
+def _layers(configuration: Configuration, account: str, market: str) -> dict[str, LimitSettings]:
+    """What is set of limits, by section; what is set in a later one holds."""
     everybody = configuration.risk
     own = configuration.accounts.get(account, AccountSettings()).risk
     nothing = LimitSettings()
-    limits = DEFAULTS
-    for layer in (everybody, everybody.markets.get(market, nothing)):
-        limits = _over(limits, layer)
-    for layer in (own, own.markets.get(market, nothing)):
-        limits = _over(limits, layer)
-    return limits
+    return {
+        "[risk]": everybody,
+        f'[risk.markets."{market}"]': everybody.markets.get(market, nothing),
+        f'[accounts."{account}".risk]': own,
+        f'[accounts."{account}".risk.markets."{market}"]': own.markets.get(market, nothing),
+    }
 
 
 def file_of(*key: str) -> Path:

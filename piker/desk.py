@@ -23,7 +23,7 @@ from piker.core.lifecycle import apply, begin, why_not
 from piker.core.sessions import Sessions
 from piker.core.triggers import NoDirection
 from piker.core.uuid7 import RANDOM_BYTES, uuid7
-from piker.errors import Fault, Refused, say
+from piker.errors import Refused, say
 from piker.gate import Gate, invalid
 from piker.interfaces.orders import (
     AccountUnreachable,
@@ -31,6 +31,7 @@ from piker.interfaces.orders import (
     DuplicateOrder,
     NoSuchOrder,
     NotPossible,
+    StillHeld,
     SubmitReply,
 )
 from piker.interfaces.orders import NoDirection as NoDirectionFault
@@ -215,7 +216,7 @@ class Desk:
         """Ask for another size, limit or trigger. Raises Refused."""
         life = await self.life(call.oid)
         if life.closed:
-            reason = "expected one that isn't over"
+            reason = f"it is over: {life.state}"
             raise Refused(NotPossible(oid=call.oid, state=life.state, reason=reason))
         market = self.clearing.follow(life.order.market)
         known = await market.known()
@@ -287,7 +288,7 @@ class Desk:
     async def flatten(self, account: str, market: str | None) -> tuple[str, ...]:
         """Cancel an account's orders and close its positions at the market.
 
-        All that can be closed are, before it raises Refused for one that can't.
+        All that can be closed are, before it raises Refused(StillHeld) for those that can't.
         """
         fqme = None if market is None else await self.names.market(market)
         account = self._account_in(account, fqme)
@@ -301,20 +302,23 @@ class Desk:
             if each.size and fqme in (None, each.market)
         ]
         orders = [_closing(each) for each in held]
-        faults: list[Fault] = []
+        reasons: dict[str, str] = {}
         async with trio.open_nursery() as nursery:
             for order in orders:
-                nursery.start_soon(self._close_out, order, faults)
-        if faults:
-            raise Refused(faults[0])
+                nursery.start_soon(self._close_out, order, reasons)
+        if reasons:
+            said = "; ".join(f"{each}: {reason}" for each, reason in sorted(reasons.items()))
+            raise Refused(StillHeld(account=account, markets=tuple(sorted(reasons)), reason=said))
         return (*cancelled, *[order.oid for order in orders])
 
-    async def _close_out(self, order: Order, faults: list[Fault]) -> None:
-        """Submit it; a refusal is added to `faults`, which nobody reads before all have ended."""
+    async def _close_out(self, order: Order, reasons: dict[str, str]) -> None:
+        """Submit it; why that can't be is added to `reasons`, which nobody reads before all have
+        ended. What others have closed meanwhile is no reason."""
         try:
             await self.submit(order, dry_run=False)
         except Refused as no:
-            faults.append(no.fault)
+            if self.book.position(order.account, order.market).size:
+                reasons[order.market] = say(no.fault)
 
     def _is_open(self, oid: str) -> bool:
         life = self.book.lives.get(oid)
@@ -590,7 +594,7 @@ def _direction(order: Order, market: MarketClearing) -> When:
     """Which way its trigger will be crossed. Raises Refused(NoDirection)."""
     decision = market.direction(order)
     if isinstance(decision, NoDirection):
-        expected = f"--when above or below, or a {' or a '.join(decision.expected)}"
+        expected = f"--when above or below, or its first {' or '.join(decision.expected)}"
         raise Refused(NoDirectionFault(market=order.market, expected=expected))
     return decision
 

@@ -215,8 +215,8 @@ class Emsd:
         """piker.Orders.AcceptPosition."""
         blocked = unexplained(self._book, call.account)
         if call.market not in blocked:
-            known = ", ".join(blocked) or "none"
-            problem = f"market: expected one that nothing explains ({known}), was {call.market}"
+            known = ", ".join(blocked) or "no market"
+            problem = f"there is nothing to accept in {call.market}, only in {known}"
             raise Refused(InvalidParameter(parameter=problem))
         set_unexplained(self._book, call.account, {*blocked} - {call.market})
         accepted = f"accepted:{call.account}:{call.market}"

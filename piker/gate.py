@@ -9,12 +9,12 @@ from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
 
-from msgspec import UNSET, structs
+from msgspec import structs
 
 from piker import clock, config
 from piker.book import Book
 from piker.clearing import Clearing
-from piker.config import AccountSettings, Configuration, LimitSettings
+from piker.config import Configuration
 from piker.core.orderchecks import why_invalid
 from piker.core.risk import (
     Exposure,
@@ -160,7 +160,7 @@ class Gate:
 
     def _with_setting(self, fault: RiskRejected, order: Order) -> RiskRejected:
         """With where a limit is set, or can be, in piker.toml."""
-        section = self._section(fault.limit, order.account, order.market)
+        section = config.section_of(self._configuration, fault.limit, order.account, order.market)
         if section:
             where = f"as set by {section} {fault.limit} in piker.toml"
         else:
@@ -168,20 +168,6 @@ class Gate:
             change = f"set {fault.limit} in [risk]{only} of piker.toml, and restart emsd"
             where = f"by default; to change it, {change}"
         return structs.replace(fault, allowed=f"{fault.allowed}, {where}")
-
-    def _section(self, limit: str, account: str, market: str) -> str:
-        """The section of piker.toml from which a limit is; nothing: it is the default."""
-        everybody = self._configuration.risk
-        own = self._configuration.accounts.get(account, AccountSettings()).risk
-        nothing = LimitSettings()
-        layers = {
-            f'[accounts."{account}".risk.markets."{market}"]': own.markets.get(market, nothing),
-            f'[accounts."{account}".risk]': own,
-            f'[risk.markets."{market}"]': everybody.markets.get(market, nothing),
-            "[risk]": everybody,
-        }
-        setting = (name for name, layer in layers.items() if getattr(layer, limit) is not UNSET)
-        return next(setting, "")
 
     def count(self, order: Order) -> None:
         """Count an order, or a change of one, that passed."""

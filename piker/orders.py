@@ -276,7 +276,7 @@ class Life(Struct, frozen=True, kw_only=True):
 
     order: Annotated[Order, Meta(description="as it was asked for")]
     state: Annotated[OrderState, Meta(description="where it is in the table")] = "held"
-    reason: Annotated[str, Meta(description="why it is so, in the newest words given")] = ""
+    reason: Annotated[str, Meta(description="why it is so, in words that are true now")] = ""
     size: Annotated[Decimal, Meta(description="the total, as sent or as last amended")]
     limit: Annotated[Decimal | None, Meta(description="limit price, likewise; null: none")]
     trigger: Annotated[Decimal | None, Meta(description="of a dark order or alert")]

@@ -79,6 +79,6 @@ async def _limits(call: Limits, as_json: bool) -> int:
     print(f"{lines.account(call.account, await desk.live())} in {call.market}:")
     for name in reply.__struct_fields__:
         value = getattr(reply, name)
-        shown = "not asked for" if value is None else value
+        shown = "no limit" if value is None else value
         print(f"  {name:<18} {shown if isinstance(shown, int | str) else number(shown)}")
     return 0

@@ -341,6 +341,14 @@ class TooOld(Fault, frozen=True, kw_only=True):
     first_seq: Annotated[int, Meta(description="oldest event that since_seq may name")]
 
 
+class StillHeld(Fault, frozen=True, kw_only=True):
+    """Not all positions could be closed."""
+
+    account: Annotated[str, _ACCOUNT]
+    markets: Annotated[tuple[str, ...], Meta(description="fqmes of those that are held on")]
+    reason: Annotated[str, Meta(description="why, of each")]
+
+
 class NoMarketData(Fault, frozen=True, kw_only=True):
     """The market's datad can't be asked, so the order can't be judged."""
 
@@ -387,6 +395,7 @@ _TRADING_FAULTS = (
     NotConnected,
     NoDirection,
     Halted,
+    StillHeld,
     DiskFull,
 )
 

@@ -257,7 +257,7 @@ async def test_limits_are_a_line_each() -> None:
     assert first == "sim.main (LIVE) in a.b.sim:"
     assert (size.split(), notional.split()) == (
         ["order_size", "1000"],
-        ["order_notional", "not", "asked", "for"],
+        ["order_notional", "no", "limit"],
     )
 
 

@@ -23,7 +23,6 @@ from piker.interfaces.broker import (
     SnapshotReply,
     Told,
 )
-from piker.interfaces.data import NoSuchMarket
 from piker.interfaces.orders import (
     AcceptPosition,
     Accounts,
@@ -46,6 +45,7 @@ from piker.interfaces.orders import (
     PositionsReply,
     Resolve,
     RiskRejected,
+    StillHeld,
     SyncLedger,
 )
 from piker.markets import Session
@@ -276,7 +276,9 @@ async def test_flatten_closes_what_it_can_before_it_says_what_it_could_not() -> 
         fault = await house.refusal(Flatten(account=PAPER))
         await house.is_live()
         assert await held(house) == 0
-    assert isinstance(fault, NoSuchMarket)
+    assert isinstance(fault, StillHeld)
+    assert (fault.account, fault.markets) == (PAPER, (GBPUSD.fqme,))
+    assert GBPUSD.fqme in fault.reason
 
 
 async def test_all_of_a_market_are_cancelled_and_no_other() -> None:
@@ -415,7 +417,7 @@ async def test_a_holding_that_nothing_explains_blocks_what_adds_to_it_until_it_i
     assert fault.limit == "unexplained"
     assert fault.value == f"3 more, where nothing explains all of what is held of {FQME}"
     assert fault.allowed.endswith(f"piker accept fake.main {FQME} --note TEXT")
-    assert "expected one that nothing explains" in repr(again)
+    assert "there is nothing to accept in" in repr(again)
 
 
 async def test_a_venue_that_can_not_list_what_it_has_is_not_taken_for_reconciled() -> None:
@@ -682,7 +684,7 @@ async def test_an_order_that_is_over_is_not_amended_though_its_market_is_away() 
         await house.datad.end()
         await house.restart()
         fault = await house.refusal(Amend(oid="d-1", size=Decimal(1)))
-    assert fault == NotPossible(oid="d-1", state="cancelled", reason="expected one that isn't over")
+    assert fault == NotPossible(oid="d-1", state="cancelled", reason="it is over: cancelled")
 
 
 async def test_a_default_account_is_that_of_orders_that_name_none() -> None:

@@ -227,7 +227,9 @@ async def test_a_dark_order_needs_a_quote_once_seen_or_a_direction() -> None:
     async with a_house(live=False) as house:
         fault = await house.refusal(dark())
         reply = await house.submit(dark(when="above"))
-    assert fault == NoDirection(market=FQME, expected="--when above or below, or a ask or a trade")
+    assert fault == NoDirection(
+        market=FQME, expected="--when above or below, or its first ask or trade"
+    )
     assert (reply.life.armed, reply.life.when) == (True, "above")
 
 
