@@ -14,9 +14,7 @@ from piker.cli.lines import Live
 from piker.cli.waiting import until_over
 from piker.core.wording import asked, number, standing
 from piker.errors import Refused
-from piker.interfaces.broker import NotConnected
 from piker.interfaces.orders import (
-    AccountUnreachable,
     Cancel,
     CancelAll,
     Flatten,
@@ -24,6 +22,7 @@ from piker.interfaces.orders import (
     OrderReply,
     Positions,
     PositionsReply,
+    StillHeld,
 )
 from piker.orders import Life
 
@@ -146,12 +145,12 @@ async def _flatten(args: argparse.Namespace) -> int:
     try:
         lives, seq = await _touch(Flatten(account=args.account, market=args.market))
     except Refused as no:
-        if not isinstance(no.fault, AccountUnreachable | NotConnected):
+        if not isinstance(no.fault, StillHeld):
             raise
         desk.say(no)
         desk.say(
-            f"NOT flattened: {args.account} can't be reached; cancels of its orders are kept and "
-            "sent when it is back, its positions stay open"
+            f"NOT flattened: positions of {args.account} stay open; its orders are cancelled, as "
+            "soon as they can be reached"
         )
         return FAILED
     problems = await _tell(lives, seq, args)

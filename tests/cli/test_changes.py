@@ -13,7 +13,6 @@ from piker.interfaces import Call
 from piker.interfaces.orders import (
     AcceptPosition,
     AccountsReply,
-    AccountUnreachable,
     Amend,
     Cancel,
     CancelAll,
@@ -23,6 +22,7 @@ from piker.interfaces.orders import (
     PositionLine,
     Resolve,
     Resume,
+    StillHeld,
 )
 from piker.orders import Acked, Sending, Silence, Submitted
 from tests.cli.command import call, piker
@@ -157,13 +157,14 @@ async def test_of_an_account_that_nobody_tells_of_nothing_is_taken_for_cancelled
 
 async def test_to_flatten_what_can_not_be_reached_says_what_is_kept_and_what_stays() -> None:
     emsd = away(with_orders())
-    emsd.refuses[Flatten] = AccountUnreachable(account="paper.replay", reason="no link")
+    markets = ("eurusd.spot.replay",)
+    emsd.refuses[Flatten] = StillHeld(account="paper.replay", markets=markets, reason="no link")
     async with listening(emsd):
         status, out, err = await piker("flatten", "paper.replay")
     refused, kept = err.splitlines()
     assert (status, out) == (1, "")
-    assert refused.endswith("(account: paper.replay, reason: no link)")
-    assert kept.endswith("are kept and sent when it is back, its positions stay open")
+    assert refused.endswith("markets: eurusd.spot.replay, reason: no link)")
+    assert "positions of paper.replay stay open" in kept
 
 
 async def test_the_only_paper_account_with_something_is_flattened_as_paper() -> None:
