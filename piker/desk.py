@@ -288,7 +288,9 @@ class Desk:
     async def flatten(self, account: str, market: str | None) -> tuple[str, ...]:
         """Cancel an account's orders and close its positions at the market.
 
-        All that can be closed are, before it raises Refused(StillHeld) for those that can't.
+        All that can be closed are, before it raises Refused(StillHeld) for those that can't; the
+        cancels are asked for before it is refused for an account that can't be reached, of which
+        nobody knows what it holds.
         """
         fqme = None if market is None else await self.names.market(market)
         account = self._account_in(account, fqme)
@@ -296,29 +298,37 @@ class Desk:
         with trio.move_on_after(FLATTEN_S):
             while any(self._is_open(oid) for oid in cancelled):
                 await self.book.past(self.book.published_seq)
+        await self._route_of(account).until_ready(account)
+        closing, reasons = await self._close_all(account, fqme)
+        oids = (*cancelled, *closing)
+        if reasons:
+            said = "; ".join(f"{each}: {reason}" for each, reason in sorted(reasons.items()))
+            markets = tuple(sorted(reasons))
+            raise Refused(StillHeld(account=account, markets=markets, oids=oids, reason=said))
+        return oids
+
+    async def _close_all(self, account: str, fqme: str | None) -> tuple[list[str], dict[str, str]]:
+        """Close what is held; gives the orders that do, and by market why one can't be closed."""
         held = [
             each
             for each in self.book.positions(account)
             if each.size and fqme in (None, each.market)
         ]
-        orders = [_closing(each) for each in held]
+        oids: list[str] = []
         reasons: dict[str, str] = {}
-        async with trio.open_nursery() as nursery:
-            for order in orders:
-                nursery.start_soon(self._close_out, order, reasons)
-        if reasons:
-            said = "; ".join(f"{each}: {reason}" for each, reason in sorted(reasons.items()))
-            raise Refused(StillHeld(account=account, markets=tuple(sorted(reasons)), reason=said))
-        return (*cancelled, *[order.oid for order in orders])
 
-    async def _close_out(self, order: Order, reasons: dict[str, str]) -> None:
-        """Submit it; why that can't be is added to `reasons`, which nobody reads before all have
-        ended. What others have closed meanwhile is no reason."""
-        try:
-            await self.submit(order, dry_run=False)
-        except Refused as no:
-            if self.book.position(order.account, order.market).size:
-                reasons[order.market] = say(no.fault)
+        async def close(order: Order) -> None:
+            try:
+                await self.submit(order, dry_run=False)
+                oids.append(order.oid)
+            except Refused as no:
+                if self.book.position(account, order.market).size:  # else others have closed it
+                    reasons[order.market] = say(no.fault)
+
+        async with trio.open_nursery() as nursery:
+            for each in held:
+                nursery.start_soon(close, _closing(each))
+        return oids, reasons
 
     def _is_open(self, oid: str) -> bool:
         life = self.book.lives.get(oid)
@@ -358,9 +368,9 @@ class Desk:
     def account_states(self) -> list[AccountState]:
         """All that were used or are configured, by name."""
         states = {
-            each.account: structs.replace(each, live=self._is_live(each.account))
+            each.account: each
             for route in self.routes.values()
-            for each in route.states()
+            for each in route.states(self._is_live)
         }
         for account in self.names.accounts():
             if account not in states:

@@ -13,7 +13,7 @@ Task tree, within piker.service's:
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -418,12 +418,13 @@ class Emsd:
         return await _send_news(stream, news)
 
 
-async def _send_news(stream: Stream, news: Iterable[tuple[OrderNews, Life]]) -> int:
-    events, lives = zip(*news, strict=True)
-    seq: int = events[-1].seq
-    await stream.send(
-        OrdersReply(seq=seq, events=events, lives=tuple(life.brief for life in lives))
-    )
+async def _send_news(stream: Stream, news: Sequence[tuple[OrderNews, Life]]) -> int:
+    seq: int = 0
+    for at in range(0, len(news), NEWS_PART):
+        events, lives = zip(*news[at : at + NEWS_PART], strict=True)
+        seq = events[-1].seq
+        brief = tuple(life.brief for life in lives)
+        await stream.send(OrdersReply(seq=seq, events=events, lives=brief))
     return seq
 
 

@@ -42,7 +42,7 @@ from piker.core.notices import (
     recent,
     with_orders,
 )
-from piker.errors import Refused, Unreachable
+from piker.errors import Refused, Unreachable, local_time
 from piker.interfaces.orders import Accounts, AccountsReply, Timeline, TimelineReply
 from piker.interfaces.service import SERVICE, Health, HealthReply
 from piker.notify import Manager
@@ -130,12 +130,15 @@ class Notifier:
             logger.warning("what has just happened is not told: %s", no)
         else:
             self._live = {each.account: each.live for each in accounts}
-            self._take_changes(recent((each.events for each in lives), self._since_ns, seq))
+            changes = recent((each.events for each in lives), self._since_ns, seq)
+            self._take_changes(changes, dated=True)
         self._caught_up = True
 
-    def _take_changes(self, changes: Iterable[Change]) -> None:
-        told = [of_order(each, self._live_or_not(each.life.order.account)) for each in changes]
-        self._take(notice for notice in told if notice)
+    def _take_changes(self, changes: Iterable[Change], *, dated: bool = False) -> None:
+        for each in changes:
+            notice = of_order(each, self._live.get(each.life.order.account))
+            if notice:
+                self._take([_dated(notice, each) if dated else notice])
 
     def _take_refusal(self, error: Unreachable | Refused) -> None:
         """Told once; that emsd is restarted isn't told."""
@@ -143,9 +146,6 @@ class Notifier:
         if isinstance(error, Refused) and str(error) != self._problem:
             self._problem = str(error)
             self._take([of_refusal(self._problem)])
-
-    def _live_or_not(self, account: str) -> bool | None:
-        return self._live.get(account)
 
     async def _follow_accounts(self, got: Callable[[], None]) -> None:
         async with (
@@ -184,6 +184,13 @@ class Notifier:
 
 def _say_lost(error: Unreachable | Refused) -> None:
     logger.info("tries again: %s", error)
+
+
+def _dated(notice: Notice, change: Change) -> Notice:
+    """What happened before anybody listened, with its time: it may have been told before."""
+    if change.news is None:
+        return notice
+    return replace(notice, text=f"{notice.text}\nat {local_time(change.news.time_ns)}")
 
 
 async def _changed_since(time_ns: int, seq: int) -> list[str]:

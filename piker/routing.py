@@ -198,14 +198,14 @@ class Route:
         ours = (self.daemon, self.provider)
         return tuple(each for each in self._book.accounts() if daemon_of(each) == ours)
 
-    def states(self) -> list[AccountState]:
-        """How each of its accounts is."""
+    def states(self, is_live: Callable[[str], bool]) -> list[AccountState]:
+        """How each of its accounts is; `is_live` says whether it is real money."""
         connecting = self._wanted.is_set() and self._link.up
         state: AccountReadiness = "reconciling" if connecting else "unreachable"
         return [
             AccountState(
                 account=account,
-                live=bool(self.opened and self.opened.live),
+                live=is_live(account),
                 state="ready" if self.ready else state,
                 since_ns=self.since_ns,
                 reason=self.reason or self._reconciliation.remark,

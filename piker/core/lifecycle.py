@@ -264,7 +264,7 @@ def _take_word(life: Life, event: OrderEvent) -> Life:
         case Listed():
             return _with_listed(_with_id(life, event.venue_id), event)
         case Filled(execution=execution):
-            return _with_execution(_with_id(life, execution.venue_id), execution)
+            return _as_done_shows(_with_execution(_with_id(life, execution.venue_id), execution))
         case Cancelled() | VenueExpired():
             return _without_id(life, event.venue_id)
         case Refused():
@@ -373,6 +373,14 @@ def _with_execution(life: Life, new: Execution) -> Life:
     kept = [each for each in life.executions if each is not old]
     none = replace(life, executions=(), filled=NOTHING, value=NOTHING)
     return _with_done(none, sorted([*kept, new], key=_age))
+
+
+def _as_done_shows(life: Life) -> Life:
+    """More was done than the total: only the amendment under way allows that, so it took effect."""
+    amend = life.amend
+    if not amend or not life.size < life.filled <= amend.size:
+        return life
+    return _amended(life, AmendAcked(n=amend.n, size=amend.size, limit=amend.limit))
 
 
 def _with_done(life: Life, more: list[Execution]) -> Life:

@@ -49,7 +49,7 @@ def of_order(change: Change, live: bool | None) -> Notice | None:
     before, life = change.before, change.life
     if before is None:
         return _of_stranger(change, live)
-    found = _danger(before, life) or _progress(before, life) or _setback(change)
+    found = _danger(before, life) or _progress(change, before) or _setback(change)
     if not found:
         return None
     title, detail, urgency = found
@@ -81,10 +81,11 @@ def _danger(before: Life, life: Life) -> _Found:
     return None
 
 
-def _progress(before: Life, life: Life) -> _Found:
+def _progress(change: Change, before: Life) -> _Found:
+    life = change.life
     if life.order.kind == "alert" and life.state == "filled" and before.state != "filled":
         return "ALERT", _crossed(life), "critical"
-    if life.filled < before.filled or _corrected(before, life):
+    if _corrected(change, before):
         return "Fill corrected", _done(life), "critical"
     if life.state == "filled" and before.state != "filled":
         return "Filled", _done(life), "normal"
@@ -95,9 +96,14 @@ def _progress(before: Life, life: Life) -> _Found:
     return None
 
 
-def _corrected(before: Life, life: Life) -> bool:
-    """Whether what was done is not what it was."""
-    return life.filled == before.filled and life.value != before.value
+def _corrected(change: Change, before: Life) -> bool:
+    """Whether what was done is not what it was; of what changed unseen, as far as sums say it."""
+    life, event = change.life, change.news.event if change.news else None
+    if isinstance(event, Filled) and event.execution.revision:
+        return (life.filled, life.value) != (before.filled, before.value)
+    return life.filled < before.filled or (
+        life.filled == before.filled and life.value != before.value
+    )
 
 
 def _setback(change: Change) -> _Found:

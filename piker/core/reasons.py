@@ -1,6 +1,7 @@
 """Why an order is as it is, in words: of each event what it says of that, and what it leaves true.
 
-Words stand as long as they are so: until it is sent, until a doubt is over, until it is closed.
+Words stand as long as they are so: until it is sent, until a doubt is over, until it is closed. The
+words of a cancel that is asked for, or their absence, take the place of all others.
 What is told of a closed order later may show that it was not as it was taken for.
 """
 
@@ -70,7 +71,7 @@ def _says_nothing(before: Life, after: Life, event: OrderEvent) -> bool:
         case Cancelled():
             return not after.closed or (not event.reason and _was_asked_for(before))
         case AmendRefused():
-            return before.amend == after.amend
+            return before.amend == after.amend or before.cancel is not None
         case CancelRefused():
             return before.cancel == after.cancel
         case Acked() | Listed() | Filled() | AmendAcked():

@@ -7,6 +7,7 @@ which was filled while nobody listened isn't taken for one that never was.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Context, Decimal
 
+from piker.core.lifecycle import apply
 from piker.core.positions import FINEST, LIMIT
 from piker.interfaces.broker import EndedOrder, Holding, OpenOrder, SnapshotReply
 from piker.orders import (
@@ -126,12 +127,15 @@ def findings(
     `heard`: the venue has spoken of this order since it was asked, so that its lists are older than
     what is known. `lives` are those of the snapshot's accounts, and no others.
     """
+    done: dict[str, list[Filled]] = {}
     for execution in snapshot.executions:
         if execution.oid in lives:
-            yield execution.oid, Filled(execution=execution)
+            filled = Filled(execution=execution)
+            done.setdefault(execution.oid, []).append(filled)
+            yield execution.oid, filled
     for ended in snapshot.ended:
         if ended.oid in lives and ended.venue_id not in lives[ended.oid].gone:
-            yield from _end(ended, lives[ended.oid])
+            yield from _end(ended, _after(lives[ended.oid], done.get(ended.oid, ())))
     for order in snapshot.orders:
         known = lives.get(order.oid)
         if known and not heard(order.oid) and not _as_listed(known, order):
@@ -169,8 +173,15 @@ def _as_listed(life: Life, order: OpenOrder) -> bool:
     return settled and order.venue_id in life.venue_ids
 
 
+def _after(life: Life, events: Iterable[VenueEvent]) -> Life:
+    for event in events:
+        life, _ = apply(life, event)
+    return life
+
+
 def _end(ended: EndedOrder, life: Life) -> Iterator[tuple[str, VenueEvent]]:
-    """Of one that is filled its executions say so, but for an amendment that came too late."""
+    """Of one that is filled its executions say so, but for an amendment of which nobody knows: it
+    took effect if just its total was done, else it came too late."""
     others = [venue_id for venue_id in life.live if venue_id != ended.venue_id]
     if ended.outcome == "cancelled" or (ended.outcome == "rejected" and others):
         yield ended.oid, Cancelled(venue_id=ended.venue_id, reason=ended.reason)
@@ -179,7 +190,11 @@ def _end(ended: EndedOrder, life: Life) -> Iterator[tuple[str, VenueEvent]]:
     elif ended.outcome == "rejected":
         yield ended.oid, Refused(reason=ended.reason)
     elif life.amend and life.amend.unknown and not others:
-        yield ended.oid, AmendRefused(n=life.amend.n, reason="it was filled before")
+        n, size, limit = life.amend.n, life.amend.size, life.amend.limit
+        if life.filled == size:
+            yield ended.oid, AmendAcked(n=n, size=size, limit=limit)
+        else:
+            yield ended.oid, AmendRefused(n=n, reason="it was filled before")
 
 
 def _listed(order: OpenOrder, asked_ns: int) -> Listed:

@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
+from fractions import Fraction
 
 from msgspec import Struct
 
 from piker.accounts import Position
+from piker.core.grid import highest_up_to, lowest_from
 from piker.core.positions import open_profit
 from piker.interfaces.orders import Halted, LimitsReply, RiskRejected
 from piker.markets import Market, MarketState
@@ -256,7 +258,7 @@ def _excesses(
     yield from _over("open_orders", exposure.open_orders + 1, limits.open_orders)
     yield from _over("orders_per_s", exposure.recent + 1, limits.orders_per_s)
     yield from _lost(exposure.day_profit, market, limits.daily_loss)
-    yield from _too_far(proposal, here, limits.distance_pct)
+    yield from _too_far(proposal, market, here, limits.distance_pct)
     price = None if here is None else _dearest(proposal, here)
     yield from _worth("order_notional", proposal.size, price, market, limits.order_notional)
     dearest = None if here is None or price is None else max(price, abs(here))
@@ -301,7 +303,7 @@ def _worth(
 
 
 def _too_far(
-    proposal: Proposal, here: Decimal | None, most: Decimal | None
+    proposal: Proposal, market: Market, here: Decimal | None, most: Decimal | None
 ) -> Iterator[RiskRejected]:
     """A limit on the side of the market that costs: a buy's above it, a sell's below."""
     if most is None or proposal.limit is None:
@@ -314,8 +316,11 @@ def _too_far(
     beyond = proposal.limit - here if buys else here - proposal.limit
     if beyond * 100 > most * abs(here):
         said = f"{_say(proposal.limit)} against a quote of {_say(here)}"
-        far = most * abs(here) / 100
-        edge = f"at most {_say(here + far)}" if buys else f"at least {_say(here - far)}"
+        quote, far = Fraction(here), Fraction(most) * Fraction(abs(here)) / 100
+        if buys:
+            edge = f"at most {_say(highest_up_to(market, quote + far))}"
+        else:
+            edge = f"at least {_say(lowest_from(market, quote - far))}"
         yield RiskRejected(limit="distance_pct", value=said, allowed=f"{allowed}, {edge}")
 
 

@@ -73,7 +73,10 @@ class CancelAll(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Flatten(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Cancel an account's orders, then close its positions at the market, reduce_only."""
+    """Cancel an account's orders, then close its positions at the market, reduce_only.
+
+    The cancels stay asked for when its account can't be reached, which is refused then.
+    """
 
     account: Annotated[str, _ACCOUNT]
     market: Annotated[str | None, Meta(description="only in this market; null: in all")] = None
@@ -346,6 +349,10 @@ class StillHeld(Fault, frozen=True, kw_only=True):
 
     account: Annotated[str, _ACCOUNT]
     markets: Annotated[tuple[str, ...], Meta(description="fqmes of those that are held on")]
+    oids: Annotated[
+        tuple[str, ...],
+        Meta(description="what was touched all the same: cancelled, or closing the others"),
+    ]
     reason: Annotated[str, Meta(description="why, of each")]
 
 

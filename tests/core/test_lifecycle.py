@@ -312,6 +312,20 @@ def test_a_fill_is_not_the_whole_while_a_larger_size_is_under_way() -> None:
     assert live(*asked, Silence(), listed()).state == "filled"
 
 
+def test_more_done_than_the_total_shows_that_the_amendment_under_way_took_effect() -> None:
+    asked = (SENT, Acked(venue_id="A"), amendment(1, 20), LinkLost())
+    part = live(*asked, execution("1", 12))
+    assert (part.state, part.size, part.amended, part.amend) == ("open", TEN * 2, 1, None)
+    whole = live(*asked, execution("1", 12), execution("2", 8))
+    assert (whole.state, whole.filled, whole.size) == ("filled", TEN * 2, TEN * 2)
+    assert live(*asked, execution("1", 12), AmendRefused(n=1, reason="no")) == part
+
+
+def test_more_done_than_any_total_that_was_asked_for_is_shown_as_it_is() -> None:
+    life = live(SENT, Acked(venue_id="A"), amendment(1, 20), execution("1", 25))
+    assert (life.state, life.filled, life.size) == ("filled", Decimal(25), TEN)
+
+
 def test_a_total_that_is_amended_to_what_is_done_is_filled() -> None:
     events = (SENT, Acked(venue_id="A"), amendment(1, 4), execution("1", 4))
     assert live(*events).state == "open"

@@ -80,6 +80,8 @@ def account(**fields: Any) -> AccountsReply:
         (LIMIT, (*OPEN, fill("o1", 400)), "Partly filled", "normal"),
         (LIMIT, (*OPEN, fill("o1", 400), fill("o1", 600, exec_id="e2")), "Filled", "normal"),
         (LIMIT, (*OPEN, fill("o1"), fill("o1", 900, revision=1)), "Fill corrected", "critical"),
+        (LIMIT, (*OPEN, fill("o1", 4), fill("o1", 6, revision=1)), "Fill corrected", "critical"),
+        (LIMIT, (*OPEN, fill("o1", 4), fill("o1", revision=1)), "Fill corrected", "critical"),
         (
             LIMIT,
             (*OPEN, fill("o1"), fill("o1", 1000, "9", revision=1)),

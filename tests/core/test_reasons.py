@@ -118,6 +118,8 @@ ROWS: list[tuple[tuple[OrderEvent, ...], str]] = [
     ((*OPEN, amendment(1, 20), NO_AMEND, PART, REST), ""),
     ((*OPEN, amendment(1, 20), NO_AMEND, Cancelled(venue_id="A")), ""),
     ((*OPEN, amendment(1, 20), NO_AMEND, CancelAsked()), ""),
+    ((*OPEN, amendment(1, 20), CancelAsked(), NO_AMEND, Cancelled(venue_id="A")), ""),
+    ((*OPEN, amendment(1, 20), ALL, NO_AMEND, Cancelled(venue_id="A")), "all were cancelled"),
     ((*OPEN, ALL, NO_CANCEL), "cancel refused: not there"),
     ((*OPEN, ALL, NO_CANCEL, BY_VENUE), "by the desk"),
     ((*OPEN, ALL, PART), "all were cancelled"),

@@ -127,6 +127,19 @@ def test_lists_say_nothing_of_absence_or_presence_once_the_venue_has_spoken_sinc
     assert found(UNKNOWN, heard=True, orders=(LISTED,)) == []
 
 
+@pytest.mark.parametrize(("size", "took_effect"), [(2, True), (5, False)])
+def test_of_one_that_was_filled_the_total_says_whether_an_amendment_took_effect(
+    size: int, took_effect: bool
+) -> None:
+    asked = AmendAsked(n=1, size=Decimal(size), limit=Decimal("1.25"), not_after_ns=50)
+    before = (SENT, ACKED, asked, Filled(execution=FILL), LinkLost())
+    more = replace(FILL, exec_id="e2", size=Decimal(1 if took_effect else 2))
+    said = found(life(*before), ended=(ended("filled"),), executions=(more,))
+    after = life(*before, *(event for _, event in said))
+    assert (after.state, after.filled) == ("filled", after.size)
+    assert bool(after.amended) == took_effect
+
+
 def test_what_ended_filled_is_not_absent() -> None:
     assert found(UNKNOWN, ended=(ended("filled"),)) == []
 

@@ -119,7 +119,7 @@ EXCEEDED: dict[str, tuple[Proposal, LimitsReply, Exposure, str, str]] = {
         allowing(distance_pct="10"),
         FLAT,
         "111.25 against a quote of 101",
-        "10 %, at most 111.1",
+        "10 %, at most 111",
     ),
 }
 
@@ -343,7 +343,7 @@ def test_what_can_not_only_reduce_is_told_how_much_could(
 
 def test_a_sell_too_far_below_is_told_how_far_it_may_be() -> None:
     found = judged(sell(1, "89"), allowing(distance_pct="10"))
-    assert found == ("distance_pct", "89 against a quote of 99", "10 %, at least 89.1")
+    assert found == ("distance_pct", "89 against a quote of 99", "10 %, at least 89.25")
 
 
 def test_what_a_market_without_multiplier_is_worth_is_told_by_size_and_price() -> None:

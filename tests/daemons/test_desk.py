@@ -49,8 +49,9 @@ from piker.interfaces.orders import (
     SyncLedger,
 )
 from piker.markets import Session
-from piker.orders import Acked
+from piker.orders import Acked, Filled
 from piker.store import halt
+from tests.fakes.broker import a_fill
 from tests.fakes.tradinghouse import (
     House,
     a_house,
@@ -274,11 +275,13 @@ async def test_flatten_closes_what_it_can_before_it_says_what_it_could_not() -> 
             await served.begin()
         await house.is_live()
         fault = await house.refusal(Flatten(account=PAPER))
+        assert isinstance(fault, StillHeld)
         await house.is_live()
+        closing = await house.until(fault.oids[-1], "filled")
         assert await held(house) == 0
-    assert isinstance(fault, StillHeld)
     assert (fault.account, fault.markets) == (PAPER, (GBPUSD.fqme,))
     assert GBPUSD.fqme in fault.reason
+    assert closing.order.market == FQME
 
 
 async def test_all_of_a_market_are_cancelled_and_no_other() -> None:
@@ -302,6 +305,14 @@ async def a_broker(text: str = LIVE) -> AsyncIterator[House]:
     async with a_house() as house:
         await house.brokerd.begin()
         yield house
+
+
+def holds(size: int) -> SnapshotReply:
+    """What the venue of real money lists."""
+    holding = Holding(account="fake.main", market=FQME, size=Decimal(size))
+    return SnapshotReply(
+        asked_ns=clock.wall_ns(), orders=(), ended=(), executions=(), holdings=(holding,)
+    )
 
 
 def live(oid: str = "o-1", **changed: Any) -> Any:
@@ -342,6 +353,41 @@ async def test_an_order_of_before_whose_account_is_no_longer_called_live_does_no
         life = await house.until("d-1", "rejected")
         assert house.dialog.reached == []
     assert "live = true" in life.reason
+
+
+async def test_an_account_that_can_not_be_reached_is_not_called_flat_and_its_cancels_stay() -> None:
+    async with a_broker() as house:
+        await house.submit(live())
+        house.dialog.hear(Told(oid="o-1", event=Acked(venue_id="7")))
+        await house.brokerd.end()
+        await house.restart()
+        fault = await house.refusal(Flatten(account="fake.main"))
+        life = await house.life("o-1")
+    assert isinstance(fault, AccountUnreachable)
+    assert life.cancel is not None
+
+
+async def test_a_position_that_closes_while_it_is_flattened_is_no_order_and_no_reason() -> None:
+    async with a_broker() as house, trio.open_nursery() as nursery:
+        await house.submit(live())
+        bought = a_fill(oid="o-1", account="fake.main", market=FQME, size=3)
+        house.dialog.hear(Told(oid="o-1", event=Filled(execution=bought)))
+        await house.until("o-1", "filled")
+        await house.datad.end()
+        house.dialog.holds = holds(3)
+        await house.restart()
+        replies: list[OidsReply] = []
+
+        async def flatten() -> None:
+            replies.append(await house.ask(Flatten(account="fake.main"), OidsReply))
+
+        nursery.start_soon(flatten)
+        await wait_all_tasks_blocked(0.005)
+        sold = structs.replace(bought, oid="", exec_id="e2", side="sell")
+        house.dialog.hear(Told(oid="", event=Filled(execution=sold)))
+        house.dialog.holds = holds(0)
+        await later(30)
+    assert replies == [OidsReply(oids=())]
 
 
 async def test_an_account_whose_venue_was_not_reached_is_as_live_as_it_is_called() -> None:
@@ -401,10 +447,7 @@ async def test_a_holding_that_nothing_explains_blocks_what_adds_to_it_until_it_i
 ):
     async with a_broker() as house:
         await house.submit(live())
-        holding = Holding(account="fake.main", market=FQME, size=Decimal(5))
-        house.dialog.holds = SnapshotReply(
-            asked_ns=clock.wall_ns(), orders=(), ended=(), executions=(), holdings=(holding,)
-        )
+        house.dialog.holds = holds(5)
         for _ in range(2):
             await house.ask(SyncLedger(account="fake.main"), Done)
         fault = await house.refusal(live("o-2"))

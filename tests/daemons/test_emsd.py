@@ -439,6 +439,18 @@ async def test_a_client_goes_on_where_it_was_over_a_restart_without_gap_or_repea
             assert [news.seq for news in follower.news] == [3, 4, 5]
 
 
+async def test_old_news_come_in_parts_that_fit_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("piker.emsd.NEWS_PART", 2)
+    async with a_house() as house:
+        for number in range(3):
+            await house.submit(dark(f"d-{number}"))
+        await house.restart()
+        async with house.following(1) as follower:
+            parts = [await follower.read() for _ in range(3)]
+    assert [[news.seq for news in each.events] for each in parts] == [[2, 3], [4, 5], [6]]
+    assert [len(each.lives) for each in parts] == [2, 2, 1]
+
+
 @pytest.mark.parametrize("since", [-1, 3, 2**70])
 async def test_an_event_that_is_not_there_yet_is_refused(since: int) -> None:
     async with a_house() as house:

@@ -297,11 +297,11 @@ async def test_who_waits_for_an_account_has_it_tried_again_at_once() -> None:
 
 async def test_an_open_order_that_nobody_here_knows_is_said_of_its_account() -> None:
     async with ready() as (house, broker):
-        assert house.route.states()[0].reason == ""
+        assert house.states()[0].reason == ""
         broker.orders = (an_open_order("by-hand"),)
         await house.look()
         remark = "1 order is open at the venue that did not come from here"
-        assert house.route.states()[0].reason == remark
+        assert house.states()[0].reason == remark
 
 
 async def test_an_account_that_is_not_ready_refuses_what_comes_with_certainty() -> None:
@@ -463,7 +463,7 @@ async def test_who_waits_for_an_account_that_is_none_of_the_daemons_is_told_whic
 async def test_an_account_of_old_is_shown_as_unreachable_before_its_daemon_was_reached() -> None:
     async with a_house() as house:
         house.submit()
-        (state,) = house.route.states()
+        (state,) = house.states()
         assert (state.account, state.state) == (ACCOUNT, "unreachable")
 
 
@@ -774,7 +774,7 @@ async def test_a_difference_that_is_seen_twice_is_unexplained_and_blocks_until_a
         assert house.held() == 0
         await house.look()
         assert house.held() == 4
-        (state,) = house.route.states()
+        (state,) = house.states()
         assert state.unexplained == (MARKET.fqme,)
         set_unexplained(house.book, ACCOUNT, ())
         await house.look()
@@ -931,10 +931,10 @@ async def test_an_account_is_reconciling_until_its_venue_has_been_compared_with(
     async with serving(broker), a_house() as house:
         house.route.want()
         await broker.until(lambda: len(broker.asked) == 1)
-        assert [each.state for each in house.route.states()] == ["reconciling"]
+        assert [each.state for each in house.states()] == ["reconciling"]
         broker.lists.set()
         await house.until_ready()
-        assert [each.state for each in house.route.states()] == ["ready"]
+        assert [each.state for each in house.states()] == ["ready"]
 
 
 async def test_an_order_of_a_lost_journal_is_warned_of_once_and_nothing_is_made_of_it(

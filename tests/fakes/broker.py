@@ -11,6 +11,7 @@ from msgspec import structs
 from trio.testing import MockClock
 
 from piker import clock, paths
+from piker.accounts import AccountState
 from piker.book import Book
 from piker.config import EmsdSettings
 from piker.errors import Fault, Refused
@@ -282,6 +283,10 @@ class House:
         """An order of 3 at 1.25 is decided to be sent."""
         order = an_order(oid, **changed)
         self.book.admit(order, sending(order))
+
+    def states(self) -> list[AccountState]:
+        """How its accounts are; none is real money."""
+        return self.route.states(lambda account: False)
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait for what the book or the route come to."""

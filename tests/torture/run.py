@@ -96,6 +96,8 @@ class Torture:
         self.follower = Follower()
         self.prices: dict[str, Decimal] = {}
         self.load = Load(str(seed), self.follower, self.prices)
+        self.faults = 0
+        """What the venue was told to get wrong."""
         self._seed = seed
         self._random = Random(seed)
         self._say = say
@@ -137,6 +139,7 @@ class Torture:
         if fault:
             with suppress(Unreachable, HungUp, ValueError):  # it was killed: no answer
                 await self.house.venue.do(fault)
+                self.faults += 1
 
     async def _kill_one(self) -> None:
         name = self._random.choice((*UNITS, VENUE))

@@ -225,6 +225,7 @@ async def test_books_agree_after_kills_on_a_full_disk() -> None:
 async def test_books_agree_after_kills_while_the_venue_loses_repeats_and_reorders() -> None:
     run = await tortured(Season(fault=a_fault))
     assert run.load.promised
+    assert run.faults
 
 
 async def test_books_agree_after_kills_while_the_clock_is_stepped(doctor: Doctor) -> None:
