@@ -24,7 +24,7 @@ COMMANDS = {
     "order": ("piker.cli.order", "one order's whole life"),
     "amend": ("piker.cli.changes:amend", "give an order another size, limit or trigger"),
     "cancel": ("piker.cli.cancelling:cancel", "cancel an order, or all"),
-    "flatten": ("piker.cli.cancelling:flatten", "cancel an account's orders, close its positions"),
+    "flatten": ("piker.cli.flattening:flatten", "cancel an account's orders, close its positions"),
     "positions": ("piker.cli.positions", "what is held, and what it earned"),
     "ledger": ("piker.cli.ledger", "fills, fees and adjustments; export, backup"),
     "limits": ("piker.cli.halting:limits", "what risk allows"),

@@ -7,7 +7,6 @@ from functools import partial
 import trio
 from msgspec import structs
 
-from piker import client
 from piker.cli import desk, lines
 from piker.cli.arguments import parser, price, size
 from piker.cli.asking import ask, real_money
@@ -114,9 +113,8 @@ def _add_json(parse: argparse.ArgumentParser) -> None:
 
 
 async def _change(args: argparse.Namespace, call: Callable[..., Call]) -> int:
-    """Ask something of an order, and print how it stands."""
-    oid = await desk.whole_oid(args.oid)
-    async with client.trading() as emsd:
-        reply = await emsd.call(call(oid=oid), OrderReply)
-    lines.print_standing([reply.life], await desk.live(), reply.seq, as_json=args.json)
+    """Ask something of an order, and print how it stands: nothing is asked once that is known."""
+    oid, live = await desk.whole_oid(args.oid), await desk.live()
+    reply = await desk.request(call(oid=oid), OrderReply)
+    lines.print_standing([reply.life], live, reply.seq, as_json=args.json)
     return 0

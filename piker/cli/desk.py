@@ -1,9 +1,9 @@
 """What commands ask of emsd: which accounts are live, which order is meant, and to submit one."""
 
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import aclosing, suppress
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import trio
 from msgspec import Meta
@@ -14,6 +14,7 @@ from piker.cli.lines import Live, live_by_name
 from piker.core.mirror import Mirror
 from piker.core.names import resolve, similar
 from piker.errors import Fault, Refused, Unreachable
+from piker.interfaces import Call, Reply
 from piker.interfaces.broker import UnknownAccount
 from piker.interfaces.data import AmbiguousMarket, NoSuchMarket
 from piker.interfaces.orders import (
@@ -35,6 +36,9 @@ WHOLE_OID = 36
 CANDIDATES = 5
 """Orders that are named where more than one is meant."""
 
+R = TypeVar("R", bound=Reply)
+T = TypeVar("T")
+
 
 class AmbiguousOrder(Fault, frozen=True, kw_only=True):
     """More than one order begins or ends so."""
@@ -51,6 +55,29 @@ def say(problem: object) -> None:
 def say_lost(error: Unreachable) -> None:
     """Tell that emsd went away, and that it is waited for."""
     say(f"{error}; trying again")
+
+
+async def over_restarts(ask: Callable[[], Awaitable[T]]) -> T:
+    """What emsd answers, asked again each time that it went away. Raises Refused.
+
+    For what follows an answer: a first question ends where nobody is there.
+    """
+    while True:
+        try:
+            return await ask()
+        except Unreachable as error:
+            say_lost(error)
+            await trio.sleep(client.RETRY_S)
+
+
+async def request(call: Call, reply: type[R]) -> R:
+    """Have emsd do it. Raises Refused, or Unreachable, which then says if it may be done."""
+    async with client.trading() as emsd:
+        try:
+            return await emsd.call(call, reply)
+        except Unreachable as error:
+            unknown = "whether that was taken is not known; see `piker orders`"
+            raise Unreachable(f"{error}; {unknown}") from error
 
 
 async def accounts() -> AccountsReply:
@@ -76,8 +103,13 @@ async def book() -> Mirror:
 
 async def life(oid: str) -> Life:
     """How an order stands, however old it is. Raises Refused or Unreachable."""
+    return (await timeline(oid)).life
+
+
+async def timeline(oid: str) -> TimelineReply:
+    """All that ever happened to an order. Raises Refused or Unreachable."""
     async with client.viewing() as emsd:
-        return (await emsd.call(Timeline(oid=oid), TimelineReply)).life
+        return await emsd.call(Timeline(oid=oid), TimelineReply)
 
 
 async def whole_oid(given: str) -> str:
@@ -180,7 +212,8 @@ def market_among(given: str, known: Collection[str]) -> str:
 async def submit(order: Order) -> SubmitReply:
     """Have an order carried out. If the answer is lost the same order is submitted once more.
 
-    Raises Refused, or Unreachable, which then says whether anything is known of it.
+    Raises Refused, or Unreachable, which then says whether anything is known of it. What refuses
+    it the second time says nothing of the first: that is said besides.
     """
     call = Submit(order=order)
     async with client.trading() as emsd:
@@ -189,12 +222,15 @@ async def submit(order: Order) -> SubmitReply:
         except Unreachable as error:
             say(f"{error}; the same order is submitted again, it is carried out once")
     await trio.sleep(client.RETRY_S)
+    unknown = f"outcome of {order.oid} not known; see `piker order {order.oid}`"
     try:
         async with client.trading() as emsd:
             return await emsd.call(call, SubmitReply)
     except Unreachable as error:
-        unknown = f"outcome of {order.oid} not known; see `piker order {order.oid}`"
         raise Unreachable(f"{error}; {unknown}") from error
+    except Refused:
+        say(f"refused the second time; {unknown}")
+        raise
 
 
 async def dry_run(order: Order) -> SubmitReply:

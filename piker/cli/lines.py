@@ -160,13 +160,14 @@ def not_cancelled(lives: Iterable[Life], states: Iterable[AccountState]) -> list
     asked = {life.order.account for life in lives if life.cancel and not life.closed}
     known = {each.account: each for each in states}
     return [
-        f"NOT cancelled yet: {name} is {_away(known.get(name))}; the cancel is sent when it is back"
+        f"NOT cancelled yet: {name} is {away(known.get(name))}; the cancel is sent when it is back"
         for name in sorted(asked)
         if name not in known or known[name].state != "ready"
     ]
 
 
-def _away(state: AccountState | None) -> str:
+def away(state: AccountState | None) -> str:
+    """Why an account can't be asked: "unreachable (no link)"."""
     if state is None:
         return "unreachable (no broker daemon tells of it)"
     return f"{state.state} ({state.reason})" if state.reason else state.state

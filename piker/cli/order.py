@@ -4,12 +4,10 @@ import time
 
 import trio
 
-from piker import client
 from piker.cli import desk, lines
 from piker.cli.arguments import parser
 from piker.core.mirror import Change, history
 from piker.core.wording import standing, told
-from piker.interfaces.orders import Timeline, TimelineReply
 
 
 def main(arguments: list[str]) -> int:
@@ -24,8 +22,7 @@ def main(arguments: list[str]) -> int:
 
 async def _print(given: str, as_json: bool) -> None:
     oid = await desk.whole_oid(given)
-    async with client.viewing() as emsd:
-        timeline = await emsd.call(Timeline(oid=oid), TimelineReply)
+    timeline = await desk.timeline(oid)
     live = await desk.live()
     changes = list(history(timeline.events))
     if as_json:

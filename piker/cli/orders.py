@@ -13,6 +13,7 @@ from piker.cli import desk, lines
 from piker.cli.arguments import parser
 from piker.cli.lines import Live
 from piker.core.mirror import Change, Mirror
+from piker.errors import Unreachable
 from piker.orders import Life
 
 DRAWN_HZ = 4.0
@@ -77,9 +78,17 @@ async def _follow(args: argparse.Namespace) -> None:
         async with aclosing(client.follow_orders(mirror, desk.say_lost)) as replies:
             async for changes in replies:
                 if any(lines.is_live(each.life.order.account, live) is None for each in changes):
-                    live.update(await desk.live())
+                    await _look_who_is_live(live)
                 if not on_screen:
                     _print_changes(wanted, changes, live, mirror, as_json=args.json)
+
+
+async def _look_who_is_live(live: dict[str, bool]) -> None:
+    """Ask again which accounts are. Till that is answered they are shown as not known."""
+    try:
+        live.update(await desk.live())
+    except Unreachable as error:
+        desk.say_lost(error)
 
 
 def _print_changes(

@@ -15,7 +15,7 @@ from piker.cli.arguments import parser
 from piker.cli.following import Progress, again
 from piker.cli.lines import Live
 from piker.core.wording import number, rounded
-from piker.interfaces.orders import PositionLine, Positions, PositionsReply
+from piker.interfaces.orders import AccountsReply, PositionLine, Positions, PositionsReply
 
 JSON_DIGITS = 12
 """Significant digits of a price in JSON: more than any venue quotes, fewer than floats err in."""
@@ -35,10 +35,10 @@ def main(arguments: list[str]) -> int:
 
 
 async def _print(args: argparse.Namespace) -> None:
+    accounts = await desk.accounts()
     async with client.viewing() as emsd:
         reply = await emsd.call(Positions(account=args.account), PositionsReply)
-    accounts = await desk.accounts()
-    _show(args, reply, lines.live_by_name(accounts))
+    _show(args, reply, accounts)
     if not args.json:
         for note in lines.notes(accounts, ()):
             print(note)
@@ -46,26 +46,33 @@ async def _print(args: argparse.Namespace) -> None:
 
 async def _follow(args: argparse.Namespace) -> None:
     async def once(progress: Progress) -> None:
-        live = await desk.live()
         async with (
             client.viewing() as emsd,
             aclosing(emsd.replies(Positions(account=args.account), PositionsReply)) as replies,
         ):
             async for reply, _ in replies:
                 progress()
-                _show(args, reply, live)
+                _show(args, reply, await desk.accounts())
 
     await again(once)
 
 
-def _show(args: argparse.Namespace, reply: PositionsReply, live: Live) -> None:
+def _show(args: argparse.Namespace, reply: PositionsReply, accounts: AccountsReply) -> None:
+    live = lines.live_by_name(accounts)
     wanted = [each for each in reply.positions if args.all or each.position.size]
     if args.json:
         for each in wanted:
             print(_json(each, live))
     else:
-        lines.show(_table(wanted, live) if wanted else "nothing is held")
+        lines.show(_table(wanted, live) if wanted else _nothing(args, accounts))
     sys.stdout.flush()
+
+
+def _nothing(args: argparse.Namespace, accounts: AccountsReply) -> str:
+    """That nothing is held, as far as anybody can know."""
+    asked = [each for each in accounts.accounts if args.account in (None, each.account)]
+    ready = all(each.state == "ready" for each in asked)
+    return "nothing is held" if ready else "nothing is known to be held"
 
 
 class _Line(PositionLine, frozen=True, kw_only=True):

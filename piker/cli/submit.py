@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from contextlib import aclosing
+from functools import partial
 
 import trio
 
@@ -217,14 +218,17 @@ async def _submit(order: Order, args: argparse.Namespace) -> int:
     for warning in reply.warnings:
         desk.say(warning)
     if args.wait:
-        return await _wait(reply, as_json=args.json)
+        return await desk.over_restarts(partial(_wait, reply, as_json=args.json))
     say = lines.json(reply.life, _live(reply), reply.seq)
     print(say if args.json else lines.text(reply.life, _live(reply)))
     return _status(reply.life)
 
 
 async def _wait(reply: SubmitReply, *, as_json: bool) -> int:
-    """Print each event of an order, from its first on, until it is closed."""
+    """Print each event of an order, from its first on, until it is closed; gives the exit status.
+
+    Raises Unreachable if nothing was printed.
+    """
     life = reply.life
     async with aclosing(client.follow_order(life.order.oid, desk.say_lost)) as changes:
         async for change in changes:

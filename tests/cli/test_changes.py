@@ -12,6 +12,7 @@ from piker.errors import Refused
 from piker.interfaces import Call
 from piker.interfaces.orders import (
     AcceptPosition,
+    Accounts,
     AccountsReply,
     Amend,
     Cancel,
@@ -19,13 +20,16 @@ from piker.interfaces.orders import (
     Flatten,
     Halt,
     NotPossible,
+    OidsReply,
+    OrderReply,
     PositionLine,
     Resolve,
     Resume,
-    StillHeld,
 )
-from piker.orders import Acked, Sending, Silence, Submitted
+from piker.orders import Acked, CancelRefused, Sending, Silence, Submitted
+from piker.transport import HungUp
 from tests.cli.command import call, piker
+from tests.cli.faltering import Faltering
 from tests.cli.terminal import in_terminal
 from tests.fakes.scripted_emsd import PAPER, REAL, Emsd, listening, order
 
@@ -137,6 +141,25 @@ async def test_a_cancel_that_can_not_leave_is_told_and_a_failure(
     assert "paper-1" in out
 
 
+class Prompt(Emsd):
+    """One whose venue refuses every cancel at once."""
+
+    async def cancel_all(self, call: CancelAll) -> OidsReply:
+        reply = await super().cancel_all(call)
+        self.tell("paper-1", CancelRefused(reason="too late today"))
+        return reply
+
+
+@pytest.mark.parametrize("line", ["cancel --all", "flatten paper.replay"])
+async def test_a_cancel_that_was_refused_already_is_a_failure(line: str) -> None:
+    emsd = Prompt()
+    emsd.tell("paper-1", Submitted(order=order("paper-1")), *OPEN)
+    async with listening(emsd):
+        status, _, err = await piker(*line.split())
+    said = "NOT cancelled: paper-1 is open: cancel refused: too late today"
+    assert (status, err) == (1, f"piker: {said}\n")
+
+
 async def test_a_cancel_of_what_is_here_needs_no_venue() -> None:
     emsd = Emsd()
     emsd.tell("dark-1", Submitted(order=order("dark-1", kind="dark", trigger=Decimal(1))))
@@ -153,18 +176,6 @@ async def test_of_an_account_that_nobody_tells_of_nothing_is_taken_for_cancelled
         status, _, err = await piker("cancel", "paper-1")
     assert status == 1
     assert "paper.replay is unreachable (no broker daemon tells of it); " in err
-
-
-async def test_to_flatten_what_can_not_be_reached_says_what_is_kept_and_what_stays() -> None:
-    emsd = away(with_orders())
-    markets = ("eurusd.spot.replay",)
-    emsd.refuses[Flatten] = StillHeld(account="paper.replay", markets=markets, reason="no link")
-    async with listening(emsd):
-        status, out, err = await piker("flatten", "paper.replay")
-    refused, kept = err.splitlines()
-    assert (status, out) == (1, "")
-    assert refused.endswith("markets: eurusd.spot.replay, reason: no link)")
-    assert "positions of paper.replay stay open" in kept
 
 
 async def test_the_only_paper_account_with_something_is_flattened_as_paper() -> None:
@@ -221,6 +232,34 @@ async def test_what_is_not_possible_is_a_line() -> None:
     said = "(oid: paper-1, state: open, reason: expected no cancel)\n"
     assert (status, out) == (1, "")
     assert err == f"piker: The order can't do that as it is now {said}"
+
+
+@pytest.mark.parametrize(
+    "line", ["amend paper-1 --size 500", "resolve live-1 cancelled --note seen"]
+)
+async def test_what_was_taken_is_told_though_emsd_goes_away_then(line: str) -> None:
+    emsd = Faltering(Accounts)
+    emsd.lives, emsd.news = with_orders().lives, with_orders().news
+    async with listening(emsd):
+        status, out, err = await piker(*line.split())
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{line.split()[1]}  ")
+
+
+class Falling(Emsd):
+    """One that goes away when it is asked for a change."""
+
+    async def amend(self, call: Amend) -> OrderReply:
+        raise HungUp("as a test wants it")
+
+
+async def test_whether_a_change_was_taken_is_not_known_if_the_answer_is_lost() -> None:
+    async with listening(Falling()):
+        status, out, err = await piker(
+            "amend", "019a0000-0000-7000-8000-00000000aaaa", "--size", "1", "--yes"
+        )
+    assert (status, out) == (3, "")
+    assert err.endswith("; whether that was taken is not known; see `piker orders`\n")
 
 
 async def test_a_paper_account_is_flattened_without_being_asked() -> None:

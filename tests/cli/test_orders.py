@@ -12,9 +12,10 @@ from msgspec import structs
 from piker.accounts import AccountState
 from piker.cli.desk import matching
 from piker.cli.order import between
-from piker.interfaces.orders import AccountsReply
+from piker.interfaces.orders import Accounts, AccountsReply
 from piker.orders import Acked, AmendAsked, CancelAsked, Refused, Sending, Silence, Submitted
 from tests.cli.command import Command, piker, running
+from tests.cli.faltering import Faltering
 from tests.cli.terminal import in_terminal
 from tests.fakes.scripted_emsd import FIRST_NS, PAPER, Emsd, fill, listening, order
 
@@ -142,6 +143,19 @@ async def test_to_follow_in_json_is_the_same_object_a_line_and_goes_on_after_a_r
     )
     assert emsd.since == [None, 9]
     assert err.splitlines()[0].startswith("piker: emsd went away ")
+
+
+async def test_to_follow_goes_on_when_nobody_says_whose_money_it_is() -> None:
+    emsd = Faltering()
+    async with listening(emsd), running("orders", "--follow") as command:
+        await emsd.until(lambda emsd: emsd.followers == 1)
+        emsd.deaf_to += [Accounts]
+        emsd.tell("o1", Submitted(order=order("o1", account="far.main")))
+        assert (await command.line()).split()[2:4] == ["far.main", "(LIVE?):"]
+        emsd.tell("o1", SENDING)
+        assert (await command.line()).split()[1] == "o1"
+        _, _, err = await command.end()
+    assert err.endswith("; trying again\n")
 
 
 @asynccontextmanager

@@ -11,10 +11,10 @@ import pytest
 from msgspec import structs
 
 from piker.accounts import Adjustment, Fees, Position
-from piker.interfaces.orders import LedgerLine, PositionLine, SyncLedger
+from piker.interfaces.orders import AccountsReply, LedgerLine, PositionLine, SyncLedger
 from piker.store.journal import open_journal
 from tests.cli.command import call, piker, running
-from tests.fakes.scripted_emsd import FIRST_NS, Emsd, fill, listening
+from tests.fakes.scripted_emsd import FIRST_NS, PAPER, REAL, Emsd, fill, listening
 
 Capture = pytest.CaptureFixture[str]
 
@@ -85,6 +85,19 @@ async def test_what_is_flat_is_shown_when_all_is_asked_for() -> None:
 async def test_that_nothing_is_held_is_said() -> None:
     async with listening(Emsd()):
         assert await piker("positions") == (0, "nothing is held\n", "")
+
+
+async def test_of_accounts_that_are_not_reached_it_is_not_said() -> None:
+    emsd = Emsd()
+    away = structs.replace(REAL, state="unreachable", reason="login")
+    emsd.accounts_now = AccountsReply(accounts=(PAPER, away))
+    async with listening(emsd):
+        _, out, _ = await piker("positions")
+        _, of_paper, _ = await piker("positions", "--account", "paper")
+    unknown, why = out.splitlines()
+    assert unknown == "nothing is known to be held"
+    assert why == "sim.main (LIVE) is unreachable: login"
+    assert of_paper.splitlines()[0] == "nothing is held"
 
 
 async def test_json_is_an_object_a_position_and_says_whether_it_is_live() -> None:

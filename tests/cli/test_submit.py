@@ -9,10 +9,18 @@ import pytest
 
 from piker.accounts import AccountState
 from piker.interfaces.broker import InvalidOrder
-from piker.interfaces.orders import AccountsReply, RiskRejected, Submit
+from piker.interfaces.orders import (
+    AccountsReply,
+    NoMarketData,
+    RiskRejected,
+    Submit,
+    SubmitReply,
+    Timeline,
+)
 from piker.orders import Acked, Armed, CancelAsked, Cancelled, Order, Refused, Sending, Triggered
 from tests.cli.command import Ended, call, piker, running
 from tests.cli.conftest import configure
+from tests.cli.faltering import Faltering
 from tests.cli.terminal import in_terminal
 from tests.fakes.scripted_emsd import FIRST_NS, Emsd, fill, listening
 
@@ -212,6 +220,36 @@ async def test_an_answer_that_is_lost_again_is_not_known() -> None:
     assert status == 3
     assert err.endswith(f"; outcome of {oid} not known; see `piker order {oid}`\n")
     assert len(submitted(emsd)) == 2
+
+
+class Changed(Emsd):
+    """One that takes an order, goes away, and refuses all when it is back."""
+
+    async def submit(self, call: Submit) -> SubmitReply:
+        try:
+            return await super().submit(call)
+        finally:
+            self.refuses[Submit] = NoMarketData(market="eurusd.spot.replay", reason="away")
+
+
+async def test_what_is_refused_the_second_time_may_have_been_taken_the_first() -> None:
+    emsd = Changed()
+    emsd.deaf = 1
+    async with listening(emsd):
+        status, _, err = await piker(*BUY, "--oid", "o1")
+    _, said, refused = err.splitlines()
+    assert (status, list(emsd.lives)) == (1, ["o1"])
+    assert said.endswith("outcome of o1 not known; see `piker order o1`")
+    assert refused.endswith("reason: away)")
+
+
+async def test_who_waits_goes_on_when_emsd_goes_away_before_anything_was_told() -> None:
+    emsd = Faltering(Timeline)
+    emsd.follows = (*OPEN, fill("o1"))
+    async with listening(emsd):
+        status, out, err = await piker(*BUY, "--wait", "--oid", "o1")
+    assert (status, "→ filled" in out.splitlines()[-1]) == (0, True)
+    assert err.endswith("; trying again\n")
 
 
 async def test_where_emsd_is_not_nothing_is_sent_and_it_says_how_to_start_it() -> None:

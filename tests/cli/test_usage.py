@@ -119,7 +119,9 @@ async def test_who_has_gone_is_not_told_anything() -> None:
         assert await command.hang_up() == (1, "", "")
 
 
-@pytest.mark.parametrize("command", ["orders", "positions", "order", "submit", "cancelling"])
+@pytest.mark.parametrize(
+    "command", ["orders", "positions", "order", "submit", "cancelling", "flattening"]
+)
 async def test_a_command_of_orders_imports_nothing_that_it_does_not_need(command: str) -> None:
     heavy = "{'numpy', 'asyncio', 'sqlite3', 'rich'} & set(sys.modules)"
     program = f"import sys, piker.cli.{command}; sys.exit(str({heavy}))"

@@ -1,16 +1,39 @@
 """piker cancel --wait and flatten --wait: until nothing more comes of what was touched."""
 
 import json
+from collections.abc import Collection, Iterator
 from contextlib import AsyncExitStack
 from decimal import Decimal
 
+import pytest
 from msgspec import structs
 
 from piker.accounts import Position
-from piker.interfaces.orders import AccountsReply, OrdersReply, PositionLine
-from piker.orders import CLOSED, Acked, Cancelled, CancelRefused, Sending, Submitted
+from piker.cli.cancelling import is_answered
+from piker.cli.waiting import until_over
+from piker.interfaces.orders import (
+    Accounts,
+    AccountsReply,
+    Cancel,
+    OrderReply,
+    OrdersReply,
+    PositionLine,
+    Timeline,
+)
+from piker.orders import (
+    CLOSED,
+    Acked,
+    CancelAsked,
+    Cancelled,
+    CancelRefused,
+    LinkLost,
+    Sending,
+    Silence,
+    Submitted,
+)
 from piker.varlink import Stream
 from tests.cli.command import piker, running
+from tests.cli.faltering import Faltering
 from tests.fakes.scripted_emsd import FIRST_NS, PAPER, Emsd, fill, listening, order
 
 OPEN = (Sending(size=Decimal(1000), limit=Decimal("1.20"), not_after_ns=1), Acked(venue_id="v1"))
@@ -121,7 +144,98 @@ async def test_it_goes_on_when_emsd_was_away() -> None:
     assert err.startswith("piker: emsd went away ")
 
 
-class Forgetful(Emsd):
+def with_unknown(emsd: Emsd) -> Emsd:
+    """One with an order whose outcome is not known."""
+    emsd.tell("o1", Submitted(order=order("o1")), OPEN[0], Silence())
+    return emsd
+
+
+async def test_of_an_unknown_order_whose_cancel_is_refused_it_is_said_why_and_what_to_do() -> None:
+    emsd = with_unknown(Emsd())
+    async with listening(emsd), running("cancel", "o1", "--wait") as command:
+        await command.line()
+        emsd.tell("o1", CancelRefused(reason="no such order"))
+        status, _, err = await command.ended()
+    last = err.splitlines()[-1]
+    said = "NOT cancelled: o1 is UNKNOWN, cancel pending: cancel refused: no such order; it was "
+    assert (status, last.startswith(f"piker: {said}sent, its outcome is not known: ")) == (1, True)
+    assert "piker resolve o1 open|filled|cancelled|rejected --note TEXT" in last
+
+
+class Prompt(Emsd):
+    """One whose venue refuses every cancel before anybody looks."""
+
+    async def cancel(self, call: Cancel) -> OrderReply:
+        reply = await super().cancel(call)
+        self.tell(call.oid, CancelRefused(reason="no such order"))
+        return reply
+
+
+async def test_a_cancel_that_was_refused_before_it_was_followed_is_not_waited_for() -> None:
+    async with listening(with_unknown(Prompt())):
+        status, _, err = await piker("cancel", "o1", "--wait")
+    assert (status, ": cancel refused: no such order; " in err) == (1, True)
+
+
+async def test_a_cancel_that_is_asked_for_again_is_not_refused_yet() -> None:
+    emsd = with_unknown(Emsd())
+    emsd.tell("o1", CancelAsked(), CancelRefused(reason="no such order"))
+    async with listening(emsd), running("cancel", "o1", "--wait") as command:
+        await command.line()
+        await emsd.until(lambda emsd: emsd.followers == 1)
+        emsd.tell("o1", Cancelled())
+        assert (await command.ended()).status == 0
+
+
+async def test_an_unknown_order_is_waited_for_and_what_can_be_done_is_said_once() -> None:
+    emsd = with_unknown(Emsd())
+    async with listening(emsd), running("cancel", "o1", "--wait", "--json") as command:
+        await command.line()
+        emsd.tell("o1", LinkLost())
+        await command.line()
+        emsd.tell("o1", Cancelled())
+        status, _, err = await command.ended()
+    assert (status, len(err.splitlines())) == (0, 1)
+    assert err.startswith("piker: o1 is waited for, it is UNKNOWN, cancel pending: it was sent, ")
+    assert "piker resolve o1 open|filled|cancelled|rejected --note TEXT" in err
+
+
+class Listed(Collection[str]):
+    """Orders that may be gone through, but not searched: there are too many."""
+
+    def __init__(self, *oids: str) -> None:
+        self._oids = oids
+
+    def __len__(self) -> int:
+        return len(self._oids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._oids)
+
+    def __contains__(self, oid: object) -> bool:
+        raise AssertionError(f"expected no search for {oid}")
+
+
+async def test_many_orders_are_not_searched_for_each_change() -> None:
+    emsd = with_open("o1", "o2", "o3")
+    emsd.tell("o1", Cancelled())
+    emsd.tell("o2", Cancelled())
+    async with listening(emsd):
+        waited = await until_over(Listed("o2", "o1"), is_answered, {}, as_json=True)
+    assert [each.life.order.oid for each in waited] == ["o2", "o1"]
+
+
+async def test_it_goes_on_when_emsd_goes_away_before_anybody_looked() -> None:
+    emsd = Faltering(Accounts)
+    emsd.tell("o1", Submitted(order=order("o1")), *OPEN)
+    async with listening(emsd), running("cancel", "o1", "--wait") as command:
+        await command.line()
+        emsd.tell("o1", Cancelled())
+        status, _, err = await command.ended()
+    assert (status, err.endswith("; trying again\n")) == (0, True)
+
+
+class Forgetful(Faltering):
     """One whose book has no closed orders."""
 
     async def _send_book(self, stream: Stream) -> None:
@@ -136,6 +250,19 @@ async def test_what_closed_so_long_ago_that_no_book_has_it_is_not_waited_for() -
         status, out, err = await piker("cancel", "dark-1", "--wait")
     assert (status, err) == (0, "")
     assert out.endswith(": cancelled\n")
+
+
+async def test_nor_does_waiting_end_if_emsd_goes_away_when_it_is_asked_about(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    emsd = Forgetful()
+    emsd.tell("o1", Submitted(order=order("o1")), *OPEN, Cancelled())
+    emsd.deaf_to += [Timeline]
+    async with listening(emsd):
+        (waited,) = await until_over(["o1"], is_answered, {}, as_json=True)
+    out, err = capfd.readouterr()
+    assert (waited.life.state, len(out.splitlines())) == ("cancelled", 1)
+    assert err.endswith("; trying again\n")
 
 
 async def test_to_flatten_is_waited_for_until_nothing_is_held() -> None:
