@@ -216,14 +216,17 @@ async def _since(timeline: TimelineReply, seen: int, lost: Lost) -> AsyncGenerat
     for change in history(timeline.events):
         if change.news and change.news.seq > seen:
             yield change
+    oid = timeline.life.order.oid
     mirror = Mirror.with_one(timeline.life, timeline.events[-1].seq)
     async with aclosing(follow_orders(mirror, lost)) as replies:
         async for changes in replies:
             for change in changes:
-                if change.life.order.oid == timeline.life.order.oid:
+                if change.life.order.oid == oid:
                     if change.news is None:
                         return
                     yield change
+            if oid not in mirror.lives:  # a book taken anew, so long after it was closed
+                return
 
 
 async def _describe(provider: str, name: str) -> Market:

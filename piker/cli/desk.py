@@ -28,6 +28,7 @@ from piker.interfaces.orders import (
     TimelineReply,
 )
 from piker.orders import Life, Order
+from piker.varlink import CALL_TIMEOUT_S
 
 OID = "its id, or how the id begins or ends"
 """How commands say which order is meant."""
@@ -70,11 +71,11 @@ async def over_restarts(ask: Callable[[], Awaitable[T]]) -> T:
             await trio.sleep(client.RETRY_S)
 
 
-async def request(call: Call, reply: type[R]) -> R:
+async def request(call: Call, reply: type[R], timeout_s: float = CALL_TIMEOUT_S) -> R:
     """Have emsd do it. Raises Refused, or Unreachable, which then says if it may be done."""
     async with client.trading() as emsd:
         try:
-            return await emsd.call(call, reply)
+            return await emsd.call(call, reply, timeout_s)
         except Unreachable as error:
             unknown = "whether that was taken is not known; see `piker orders`"
             raise Unreachable(f"{error}; {unknown}") from error

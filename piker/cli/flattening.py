@@ -36,6 +36,9 @@ from piker.interfaces.orders import (
 )
 from piker.orders import Life
 
+FLATTEN_S = 90.0
+"""emsd waits for cancels to be answered, for the account, and for what its markets show."""
+
 
 def flatten(arguments: list[str]) -> int:
     """piker flatten."""
@@ -106,7 +109,8 @@ async def _flatten(args: argparse.Namespace) -> int:
 async def _touched(args: argparse.Namespace) -> tuple[tuple[str, ...], StillHeld | None]:
     """The orders that were cancelled, or close positions; and if not all could be closed, why."""
     try:
-        reply = await desk.request(Flatten(account=args.account, market=args.market), OidsReply)
+        call = Flatten(account=args.account, market=args.market)
+        reply = await desk.request(call, OidsReply, FLATTEN_S)
     except Refused as no:
         if not isinstance(no.fault, StillHeld):
             raise

@@ -192,6 +192,25 @@ async def test_what_of_an_order_was_missed_is_told_all_the_same() -> None:
     assert lost
 
 
+async def test_an_order_that_ended_unseen_and_long_ago_is_told_to_its_end() -> None:
+    emsd = with_orders("a")
+    got: list[Change] = []
+
+    async def follow() -> None:
+        got.extend(await order_s("a", []))
+
+    async with trio.open_nursery() as nursery:
+        async with listening(emsd):
+            nursery.start_soon(follow)
+            await emsd.until(lambda emsd: emsd.followers == 1)
+        emsd.tell("a", SENDING, ACKED, fill("a"))
+        emsd.first_seq, emsd.archived = 4, {"a"}
+        async with listening(emsd):
+            with trio.fail_after(30):
+                await emsd.until(lambda emsd: len(emsd.since) == 3 and emsd.followers == 0)
+    assert numbers(got) == [1, 2, 3, 4]
+
+
 async def test_an_order_that_there_is_not_is_refused() -> None:
     async with listening(Emsd()):
         with pytest.raises(Refused) as refused:

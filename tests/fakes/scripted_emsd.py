@@ -121,6 +121,8 @@ class Emsd:
         self.lives: dict[str, Life] = {}
         self.news: list[OrderNews] = []
         self.first_seq = 0
+        self.archived: set[str] = set()
+        """Orders that no book has any more."""
         self.follows: tuple[OrderEvent, ...] = ()
         """What happens to each order that is submitted, at once."""
         self.refuses: dict[type[Call], Fault] = {}
@@ -256,7 +258,8 @@ class Emsd:
             self.change()
 
     async def _send_book(self, stream: Stream) -> None:
-        lives, seq = tuple(self.lives.values()), self.seq
+        kept = [oid for oid in self.lives if oid not in self.archived]
+        lives, seq = tuple(self.lives[oid] for oid in kept), self.seq
         while len(lives) > self.book_part:
             part, lives = lives[: self.book_part], lives[self.book_part :]
             await stream.send(OrdersReply(seq=seq, book=part, complete=False))
