@@ -166,14 +166,14 @@ async def follow_orders(mirror: Mirror, lost: Lost) -> AsyncGenerator[list[Chang
     anew. `lost` hears each time that emsd went away. Raises Refused; and Unreachable if it never
     was reached.
     """
-    reached = mirror.since is not None
+    reached, away = mirror.since is not None, False
     while True:
         if mirror.since is None:
             mirror.start_over()
         try:
             async with aclosing(orders(mirror.since)) as replies:
                 async for reply in replies:
-                    reached = True
+                    reached, away = True, False
                     yield mirror.take(reply)
         except Refused as no:
             if mirror.since is None or not isinstance(no.fault, TooOld | InvalidParameter):
@@ -182,7 +182,9 @@ async def follow_orders(mirror: Mirror, lost: Lost) -> AsyncGenerator[list[Chang
         except Unreachable as error:
             if not reached:
                 raise
-            lost(error)
+            if not away:
+                lost(error)
+            away = True
             await trio.sleep(RETRY_S)
 
 

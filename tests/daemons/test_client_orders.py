@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from piker import client
 from piker.core.mirror import Change, Mirror
@@ -88,6 +89,18 @@ async def test_after_a_restart_it_goes_on_where_it_was() -> None:
     assert emsd.since == [None, 1]
     assert numbers(follower.changes) == [None, 2, 3, 4]
     assert follower.lost
+
+
+async def test_that_emsd_is_away_is_said_once_however_long_it_is(autojump_clock: MockClock) -> None:
+    emsd = with_orders("a")
+    async with following_over_a_restart(emsd) as follower:
+        await trio.sleep(10)
+        assert len(follower.lost) == 1
+        async with listening(emsd):
+            emsd.tell("a", SENDING)
+            await follower.until(2)
+        await trio.sleep(10)
+        assert len(follower.lost) == 2
 
 
 @asynccontextmanager
