@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,8 @@ from trio.testing import MockClock
 
 from piker import clock
 
+# Tests that a shell runs in the background ignore interrupts, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("piker", deadline=None, database=None)
 settings.load_profile("piker")
 
