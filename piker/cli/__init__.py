@@ -34,6 +34,7 @@ COMMANDS = {
     "accept": ("piker.cli.halting:accept", "take an unexplained position as it is"),
     "brokercheck": ("piker.cli.brokercheck", "check what a provider supports and what is broken"),
     "config": ("piker.cli.config", "check the configuration"),
+    "creds": ("piker.cli.creds", "set what a broker is to know you by; who can read it"),
 }
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
