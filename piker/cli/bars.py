@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ import trio
 from piker import client
 from piker.cli.arguments import parser, positive, span
 from piker.cli.following import Progress, again, for_a_while
+from piker.cli.times import local
 from piker.quotes import Bar
 from piker.sharedbars import BarReader
 
@@ -156,7 +156,7 @@ def table(title: str, reader: BarReader, rows: int) -> Any:
 def _cells(bar: Bar) -> list[str]:
     prices = [f"{price:.10g}" for price in (bar.open, bar.high, bar.low, bar.close)]
     trades = ["", ""] if bar.derived else [f"{bar.volume:g}", str(bar.trades)]
-    return [_local(bar.time_ns), *prices, *trades]
+    return [local(bar.time_ns), *prices, *trades]
 
 
 def _line(bar: Bar) -> str:
@@ -164,7 +164,3 @@ def _line(bar: Bar) -> str:
     prices = f"open {open_}  high {high}  low {low}  close {close}"
     traded = f"  volume {volume}  trades {trades}" if trades else ""
     return f"bar {started}  {prices}{traded}"
-
-
-def _local(time_ns: int) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(time_ns / 1e9))

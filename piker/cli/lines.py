@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 NO_EDGE = 1000
-"""Columns where no terminal ends a line: each order has one."""
+"""Columns where no terminal ends a line: each row has one."""
 TAIL = 8
 """Digits of an oid that a table in a terminal shows: its last ones are random."""
 

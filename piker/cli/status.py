@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from piker.cli.managers import Status
 
-NO_EDGE = 1000
-"""Columns where no terminal ends a line: each unit has one."""
-
 
 def main(arguments: list[str]) -> int:
     """Print a table, or JSON."""
@@ -63,9 +60,9 @@ def _print_json(units: "list[Status]") -> None:
 
 def show_table(units: "list[Status]") -> None:
     """Print a line a unit."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+
+    from piker.cli.lines import add, show
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("unit", "state"):
@@ -74,16 +71,16 @@ def show_table(units: "list[Status]") -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status")
     for unit in units:
-        table.add_row(
+        add(
+            table,
             unit.unit,
             _state(unit),
             _text(unit.pid),
             "" if unit.memory_bytes is None else f"{unit.memory_bytes / 1e6:.1f} MB",
             _text(unit.conversations),
-            escape(unit.status),
+            unit.status,
         )
-    width = None if sys.stdout.isatty() else NO_EDGE
-    Console(highlight=False, width=width).print(table)
+    show(table)
 
 
 def _print_notes(units: "list[Status]") -> None:

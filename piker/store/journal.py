@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import trio
 
+from piker import log
 from piker.errors import Refused, say
 from piker.interfaces.orders import DiskFull, OrderNews
 from piker.store.ballast import free_bytes
@@ -214,7 +215,8 @@ class Journal:
     def _say(self, fault: Fault | None) -> None:
         """Only what changed: the free room does so all the time."""
         if fault and type(fault) is not type(self.fault):
-            logger.error("%s; new orders are refused until that is over", say(fault))
+            extra = log.fields(message_id=log.DISK_FULL if isinstance(fault, DiskFull) else None)
+            logger.error("%s; new orders are refused until that is over", say(fault), extra=extra)
         if self.fault and not fault:
             logger.warning("%s is written again", self.path)
 

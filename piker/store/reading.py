@@ -38,10 +38,6 @@ class Reader:
         """Of the last event; 0: there is none."""
         return int(self._ask("SELECT ifnull(max(seq), 0) FROM events")[0][0])
 
-    def oldest_seq(self) -> int:
-        """Of the first event that is kept; 0: there is none."""
-        return int(self._ask("SELECT ifnull(min(seq), 0) FROM events")[0][0])
-
     def book(self) -> tuple[Kept, ...]:
         """Every order that isn't archived, by its first event."""
         # A CROSS JOIN is done in this order (https://www.sqlite.org/optoverview.html): what a start

@@ -302,4 +302,3 @@ async def test_events_are_read_a_page_at_a_time(path: Path) -> None:
         await journal.append(*(submitted(str(number)) for number in range(5))).wait()
         page = await journal.read(lambda reader: reader.events_since(2, 2))
         assert [news.seq for news in page] == [3, 4]
-        assert await journal.read(Reader.oldest_seq) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from piker import log
 from piker.errors import Refused
 from piker.interfaces.orders import DiskFull
 from piker.store import ballast
@@ -62,6 +63,16 @@ async def test_without_room_every_waiter_is_told_and_nothing_is_on_disk(path: Pa
             assert not path.with_name("journal.ballast").exists()
             assert (journal.committed_seq, journal.newest_seq) == (1, 3)
             assert on_disk(path, Reader.newest_seq) == 1
+
+
+async def test_a_full_disk_is_logged_by_its_message_id(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_journal(path) as journal:
+        with no_file_may_grow(wal_size(path)), pytest.raises(Refused):
+            await journal.append(submitted("a")).wait()
+    (told,) = [each for each in caplog.records if "new orders are refused" in each.message]
+    assert vars(told)["fields"] == {"MESSAGE_ID": log.DISK_FULL}
 
 
 async def test_what_was_queued_without_room_is_written_in_order_when_there_is_some(
