@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,6 @@ import nspawn
 CHECKOUT = Path(__file__).resolve().parent.parent
 BUILD = CHECKOUT / "build"
 LOCKS = CHECKOUT / "packaging" / "requirements"
-UNITS = CHECKOUT / "units"
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # libstdc++6 is what the wheels of numpy and rapidfuzz take from the system; tzdata says when a
@@ -49,8 +47,6 @@ python3 -m venv --without-pip /usr/lib/piker
 PYTHONPATH=$(echo /media/pip-*.whl) PYTHONDONTWRITEBYTECODE=1 /usr/lib/piker/bin/python -m pip \
     install --quiet --no-deps --no-index --no-cache-dir --root-user-action=ignore /mnt/*.whl
 """
-
-UNIT_KINDS = (".service", ".slice", ".socket", ".target")
 
 
 @dataclass(frozen=True)
@@ -176,14 +172,10 @@ def _pip_wheel(*arguments: str) -> None:
 
 
 def _install_units(layer: Path) -> None:
-    """Units and their drop-ins where the package puts those of the user manager."""
-    target = layer / "usr/lib/systemd/user"
-    target.mkdir(parents=True)
-    for unit in UNITS.iterdir():
-        if unit.suffix in UNIT_KINDS:
-            shutil.copy(unit, target)
-    if (UNITS / "user").is_dir():
-        shutil.copytree(UNITS / "user", target, dirs_exist_ok=True)
+    """Units and their drop-ins where the package puts them."""
+    for manager in ("user", "system"):
+        target = layer / "usr/lib/systemd" / manager
+        subprocess.run([CHECKOUT / "packaging/install-units", manager, target], check=True)
 
 
 def _cached(path: Path, make: Callable[[Path], None]) -> None:

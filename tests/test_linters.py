@@ -164,13 +164,15 @@ def test_shell_scripts_can_be_parsed() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
-def test_systemd_has_nothing_to_say_about_the_units(tmp_path: Path) -> None:
-    python = Path(sys.executable).resolve()
-    for unit in (ROOT / "units").glob("*.*"):
-        installed = unit.read_text().replace("/usr/lib/piker/bin/python", str(python))
-        (tmp_path / unit.name).write_text(installed)
+@pytest.mark.parametrize("manager", ["user", "system"])
+def test_systemd_has_nothing_to_say_about_the_units(manager: str, tmp_path: Path) -> None:
+    subprocess.run([ROOT / "packaging/install-units", manager, tmp_path], check=True)
+    python = str(Path(sys.executable).resolve())
+    units = [path for path in tmp_path.iterdir() if path.is_file()]
+    for unit in units:
+        unit.write_text(unit.read_text().replace("/usr/lib/piker/bin/python", python))
     done = subprocess.run(
-        ["systemd-analyze", "--user", "--man=no", "verify", *sorted(tmp_path.iterdir())],
+        ["systemd-analyze", f"--{manager}", "--man=no", "verify", *sorted(units)],
         env={"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)},
         capture_output=True,
         text=True,

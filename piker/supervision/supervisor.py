@@ -21,16 +21,17 @@ from piker.supervision.states import Changes, LiveTarget, OnLog
 def read_unit(name: Name) -> AnyUnit | None:
     """The unit of this name from its file and drop-ins; None if there is no file.
 
-    Drop-ins go by their own names, as systemd's do; of two with one name the instance's counts.
-    Raises BadUnit.
+    Those of both managers, and the user manager's own. Drop-ins go by their own names, as systemd's
+    do; of two with one name the instance's counts. Raises BadUnit.
     """
-    directory = units_directory()
-    file = directory / name.file
-    if not file.is_file():
+    directories = (units_directory(), units_directory() / "user")
+    file = next((each / name.file for each in directories if (each / name.file).is_file()), None)
+    if file is None:
         return None
     drop_ins = {
         drop_in.name: drop_in
         for owner in (name.file, name.full)
+        for directory in directories
         for drop_in in (directory / f"{owner}.d").glob("*.conf")
     }
     files = [file, *(drop_ins[each] for each in sorted(drop_ins))]

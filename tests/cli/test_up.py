@@ -151,7 +151,7 @@ async def test_who_tells_ends_first_so_that_the_end_of_emsd_is_no_news() -> None
 
 async def test_that_nobody_can_be_told_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     units = shutil.copytree(units_directory(), home / "units")
-    (units / NOTIFY).unlink()
+    (units / "user" / NOTIFY).unlink()
     monkeypatch.setenv("PIKER_UNITS", str(units))
     async with up() as command:
         assert (await piker("orders")).status == 0

@@ -2,7 +2,6 @@
 
 import math
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -25,7 +24,6 @@ from piker.core.unitfile import (
     whole,
 )
 from piker.core.units import (
-    AnyUnit,
     Ended,
     Name,
     ServiceUnit,
@@ -37,7 +35,6 @@ from piker.core.units import (
     parse_environment,
 )
 
-UNITS = Path(__file__).parents[2] / "units"
 HERE = Specifiers(instance="ib", runtime="/run/me", home="/home/me", state="/st", config="/co")
 
 
@@ -61,162 +58,9 @@ def socket_unit(text: str) -> SocketUnit:
     return unit
 
 
-@pytest.mark.parametrize("path", sorted(UNITS.rglob("*.*")), ids=lambda path: path.name)
-def test_every_directive_in_our_units_is_in_the_table(path: Path) -> None:
-    assert parse(path.read_text(), path.name)
-
-
 def test_the_table_treats_each_directive_in_one_of_two_ways() -> None:
     treatments = {each for section in TABLE.values() for each in section.values()}
     assert treatments == set(get_args(Treatment))
-
-
-def ours(name: str) -> AnyUnit:
-    """One of our own units, of the provider "ib"."""
-    named = Name.of(name)
-    assert named is not None
-    return build(named, [(named.file, (UNITS / named.file).read_text())], HERE)
-
-
-def our_service(name: str) -> ServiceUnit:
-    unit = ours(name)
-    assert isinstance(unit, ServiceUnit)
-    return unit
-
-
-def our_socket(name: str) -> SocketUnit:
-    unit = ours(name)
-    assert isinstance(unit, SocketUnit)
-    return unit
-
-
-OUR_SOCKETS = {
-    "samplerd.socket": ("samplerd.service", "samplerd/samplerd.sock", "samplerd"),
-    "datad@ib.socket": ("datad@ib.service", "datad/ib.sock", "datad"),
-    "paperboi@ib.socket": ("paperboi@ib.service", "paperboi/ib.sock", "paperboi"),
-    "brokerd@ib.socket": ("brokerd@ib.service", "brokerd/ib.sock", "brokerd"),
-    "emsd.socket": ("emsd.service", "emsd/view.sock", "view"),
-    "emsd-trade.socket": ("emsd.service", "emsd/trade.sock", "trade"),
-}
-DAEMONS = ["datad", "samplerd", "emsd", "paperboi", "brokerd", "sim-venue"]
-
-
-def test_all_of_our_sockets_are_known_here() -> None:
-    files = {named.file for named in map(Name.of, OUR_SOCKETS) if named}
-    assert {path.name for path in UNITS.glob("*.socket")} == files
-
-
-@pytest.mark.parametrize("name", OUR_SOCKETS)
-def test_each_of_our_sockets_starts_its_daemon_by_its_path_and_name(name: str) -> None:
-    unit = our_socket(name)
-    assert unit.path.startswith("/run/me/piker/")
-    listens = (unit.service, unit.path.removeprefix("/run/me/piker/"), unit.fd_name)
-    assert listens == OUR_SOCKETS[name]
-
-
-@pytest.mark.parametrize("name", OUR_SOCKETS)
-def test_each_of_our_sockets_makes_every_directory_that_a_sandbox_binds(name: str) -> None:
-    made = {word for command in our_socket(name).prepare for word in command}
-    assert {f"/run/me/piker/{daemon}" for daemon in DAEMONS} | {"/co/piker"} <= made
-
-
-@pytest.mark.parametrize("name", OUR_SOCKETS)
-def test_our_sockets_are_for_their_user_alone_and_queue_a_crowd(name: str) -> None:
-    unit = our_socket(name)
-    assert (unit.socket_mode, unit.directory_mode, unit.backlog) == (0o600, 0o700, 4096)
-    assert (unit.trigger_interval_s, unit.trigger_burst) == (2.0, 200)
-    assert ("/bin/mkdir", "-p", "-m", "0700", "/co", "/co/piker") in unit.prepare
-
-
-OUR_DAEMONS = {
-    "samplerd.service": (["piker.samplerd"], ["samplerd.socket"]),
-    "datad@ib.service": (["piker.datad", "ib"], ["datad@ib.socket"]),
-    "paperboi@ib.service": (["piker.paperboi", "ib"], ["paperboi@ib.socket"]),
-    "brokerd@ib.service": (["piker.brokerd", "ib"], ["brokerd@ib.socket"]),
-    "emsd.service": (["piker.emsd"], ["emsd.socket", "emsd-trade.socket"]),
-}
-
-
-@pytest.mark.parametrize("name", OUR_DAEMONS)
-def test_each_of_our_daemons_says_when_it_is_ready_and_requires_its_sockets(name: str) -> None:
-    unit = our_service(name)
-    arguments, sockets = OUR_DAEMONS[name]
-    assert list(unit.command) == ["/usr/lib/piker/bin/python", "-I", "-m", *arguments]
-    assert unit.type == "notify"
-    assert list(unit.head.requires) == sockets
-    assert set(unit.sockets) == set(sockets)
-    assert unit.force_restart == unit.success == frozenset({75})
-    assert unit.head.part_of == ("piker.target",)
-
-
-def test_only_brokerd_is_given_a_credential_and_it_has_a_default() -> None:
-    given = {name: our_service(name).load_credentials for name in OUR_DAEMONS}
-    token = ("token", "/co/piker-credentials/ib/token")
-    assert {name: each for name, each in given.items() if each} == {"brokerd@ib.service": (token,)}
-    assert our_service("brokerd@ib.service").set_credentials == (("token", "none"),)
-
-
-def test_each_daemon_keeps_its_state_in_a_directory_of_its_own() -> None:
-    kept = {name: our_service(name).state_directories for name in OUR_DAEMONS}
-    assert {name: each for name, each in kept.items() if each} == {
-        "emsd.service": ("piker-emsd",),
-        "paperboi@ib.service": ("piker-paperboi",),
-    }
-    assert {our_service(name).state_mode for name, each in kept.items() if each} == {0o700}
-
-
-def test_to_start_a_datad_brings_up_the_sockets_of_all_that_trades_on_its_prices() -> None:
-    wants = set(our_service("datad@ib.service").head.wants)
-    assert wants == set(OUR_SOCKETS) - {"datad@ib.socket"}
-
-
-@pytest.mark.parametrize(
-    ("name", "command", "wants"),
-    [
-        (
-            "piker-panic@ib.service",
-            ["piker.panic", "ib"],
-            ["brokerd@ib.socket", "paperboi@ib.socket"],
-        ),
-        ("piker-resume.service", ["piker.resume"], ["emsd.socket", "emsd-trade.socket"]),
-    ],
-)
-def test_what_is_done_once_knows_emsds_state_and_has_whom_it_asks_listened_for(
-    name: str, command: list[str], wants: list[str]
-) -> None:
-    unit = our_service(name)
-    assert (unit.type, unit.state_directories) == ("oneshot", ("piker-emsd",))
-    assert list(unit.command) == ["/usr/lib/piker/bin/python", "-I", "-m", *command]
-    assert list(unit.head.wants) == wants
-    assert set(wants) <= set(unit.head.after)
-
-
-def test_our_datad_may_leave_its_bars_with_the_manager() -> None:
-    assert our_service("datad@ib.service").fd_store_max == 4096
-
-
-BOUND = {
-    "samplerd.service": set(),
-    "datad@ib.service": {"samplerd"},
-    "paperboi@ib.service": {"datad"},
-    "brokerd@ib.service": {"sim-venue"},
-    "emsd.service": {"datad", "paperboi", "brokerd"},
-    "piker-panic@ib.service": {"paperboi", "brokerd"},
-}
-"""Whom each may connect to: the directory is the capability."""
-
-
-@pytest.mark.parametrize("name", BOUND)
-def test_each_sandbox_has_the_directories_of_those_it_may_connect_to_and_no_other(
-    name: str,
-) -> None:
-    named = Name.of(name)
-    assert named is not None
-    entries = parse((UNITS / named.file).read_text(), named.file)
-    bound = Settings(entries, HERE).words("Service", "BindReadOnlyPaths")
-    ours = {path.removeprefix("/run/me/piker/") for path in bound if path.startswith("/run/me/p")}
-    assert ours == BOUND[name]
-    assert Settings(entries, HERE).words("Service", "BindPaths") == ()
 
 
 def test_comments_and_blank_lines_say_nothing() -> None:
