@@ -2,6 +2,9 @@
 
 import time
 
+EARLIEST_NS = 1_577_836_800_000_000_000
+"""2020-01-01 UTC: a clock that says less was never set, as on a machine without a battery."""
+
 
 def wall_ns() -> int:
     """UTC nanoseconds since the epoch; may be stepped."""

@@ -29,13 +29,23 @@ from piker import clock, log, paths
 from piker.errors import Fault, Refused, say
 from piker.interfaces import Interface
 from piker.interfaces.introspection import INTROSPECTION, GetInfo, Info
-from piker.interfaces.service import SERVICE, Component, Counter, Health, HealthReply
+from piker.interfaces.service import (
+    SERVICE,
+    Component,
+    Counter,
+    Health,
+    HealthReply,
+    WrongClock,
+)
 from piker.notify import Manager
 from piker.transport import Connection, listen
 from piker.varlink import Client, Door, Server, Stream
 
 EXIT_KEEP = 75
 """Told to end with a reason to live: the unit has RestartForceExitStatus=75."""
+CLOCK_CHECK_S = 1.0
+"""How often a clock that isn't set is looked at: the kernel tells of a step by no event that Python
+can wait for before 3.13."""
 REPORT_PAUSE_S = 0.2
 """STATUS is told at most five times a second."""
 
@@ -156,6 +166,28 @@ class CantWork:
         )
 
 
+class Timeless(CantWork):
+    """A daemon on a machine whose clock is not set: ends, to be started again, when it is."""
+
+    def reason_to_live(self) -> str:
+        """That it can work now."""
+        return "" if _clock_fault() else "the clock is set"
+
+    async def run(self) -> None:
+        """Wait until the clock is set."""
+        await super().run()
+        while _clock_fault():  # noqa: ASYNC110 nothing tells of it
+            await trio.sleep(CLOCK_CHECK_S)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _clock_fault() -> WrongClock | None:
+    now_ns = clock.wall_ns()
+    if now_ns >= clock.EARLIEST_NS:
+        return None
+    return WrongClock(now_ns=now_ns, earliest_ns=clock.EARLIEST_NS)
+
+
 def main(
     name: str, instance: str | None, open_daemon: OpenDaemon, interfaces: Interfaces | Doors
 ) -> int:
@@ -189,13 +221,22 @@ async def _run(service: Service, open_daemon: OpenDaemon, interfaces: Interfaces
         for listener in chain(*listeners):
             stack.enter_context(listener)
         stack.callback(_remove, by_hand)
-        daemon: Daemon
-        try:
-            daemon = await stack.enter_async_context(open_daemon(service))
-        except Refused as no:
-            daemon = CantWork(no.fault, doors)
+        daemon = await _open(stack, service, open_daemon, doors)
         return await _Process(service, daemon, doors, stays=bool(by_hand)).run(listeners)
     raise AssertionError("an exit stack swallows nothing here")
+
+
+async def _open(
+    stack: AsyncExitStack, service: Service, open_daemon: OpenDaemon, doors: Doors
+) -> Daemon:
+    """The daemon, or what stands in for it."""
+    unset = _clock_fault()
+    if unset:
+        return Timeless(unset, doors)
+    try:
+        return await stack.enter_async_context(open_daemon(service))
+    except Refused as no:
+        return CantWork(no.fault, doors)
 
 
 def _listeners(service: Service, doors: Doors) -> tuple[list[list[socket.socket]], list[str]]:

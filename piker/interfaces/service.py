@@ -62,9 +62,16 @@ class BrokenConfiguration(Fault, frozen=True, kw_only=True):
     problem: Annotated[str, Meta(description="what was expected and what was there")]
 
 
+class WrongClock(Fault, frozen=True, kw_only=True):
+    """The machine's clock is not set; as soon as it is, the daemon starts anew."""
+
+    now_ns: Annotated[int, Meta(description="what it says, UTC ns")]
+    earliest_ns: Annotated[int, Meta(description="it can't be before this, UTC ns")]
+
+
 SERVICE = Interface(
     "piker.Service",
     "How a daemon is, and why it can't work if it can't.",
     (Method("Health", Health, HealthReply, "either"),),
-    (UnknownProvider, BrokenProvider, BrokenConfiguration),
+    (UnknownProvider, BrokenProvider, BrokenConfiguration, WrongClock),
 )

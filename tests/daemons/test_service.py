@@ -22,6 +22,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from piker import paths, service
+from piker.clock import EARLIEST_NS
 from piker.core.description import describe
 from piker.errors import Refused, Unreachable
 from piker.interfaces import Call, Interface
@@ -51,6 +52,7 @@ from piker.interfaces.service import (
     Health,
     HealthReply,
     UnknownProvider,
+    WrongClock,
 )
 from piker.notify import Manager as OurManager
 from piker.service import Doors, Part, Report, Service
@@ -319,6 +321,24 @@ async def test_a_mistake_in_the_providers_table_is_answered_by_name(home: Path) 
     assert fault == BrokenConfiguration(
         file=str(file), key="providers.replay.speed", problem=problem
     )
+
+
+UNSET = """
+import os, time
+told = time.time_ns
+time.time_ns = lambda: 1_000_000_000 if os.path.exists({file!r}) else told()
+"""
+
+
+async def test_a_clock_that_is_not_set_is_answered_by_name_until_it_is(home: Path) -> None:
+    unset = home / "unset"
+    unset.touch()
+    (home / "sitecustomize.py").write_text(UNSET.format(file=str(unset)))
+    async with a_daemon("samplerd", environment={"PYTHONPATH": str(home)}) as daemon:
+        fault = await fault_of(daemon.path, CLOCK, Ticks(periods_s=(1,)))
+        assert fault == WrongClock(now_ns=1_000_000_000, earliest_ns=EARLIEST_NS)
+        unset.unlink()
+        assert await daemon.ended() == service.EXIT_KEEP
 
 
 # --- providers of others
