@@ -1,9 +1,9 @@
 """piker.toml: read, merged, decoded strictly.
 
 Files, later ones over earlier ones, tables merged key by key: `/etc/piker/piker.toml`, its
-drop-ins `/etc/piker/piker.toml.d/*.toml` in order of their names, then the same two below
-`~/.config/piker/`. An unknown key or a wrong value names the file, the key and what was expected.
-Numbers that are prices or sizes are exactly what was written.
+drop-ins `/etc/piker/piker.toml.d/*.toml` in order of their names, then, for a user's daemons, the
+same two below `~/.config/piker/`. An unknown key or a wrong value names the file, the key and what
+was expected. Numbers that are prices or sizes are exactly what was written.
 """
 
 import os
@@ -24,8 +24,9 @@ from piker import paths
 from piker.accounts import PAPER, Account, parse_account
 from piker.core.fees import FeeSchedule
 from piker.core.risk import DEFAULTS
+from piker.core.tomllines import line_in, line_of
 from piker.core.triggers import GAP_GRACE_NS, MAX_TICK_AGE_NS
-from piker.errors import Refused
+from piker.errors import Fault, Refused
 from piker.interfaces.orders import LimitsReply
 from piker.interfaces.service import BrokenConfiguration
 
@@ -164,12 +165,25 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def files() -> list[Path]:
-    """The files there are, in the order in which they are read."""
-    etc = Path(os.environ.get("PIKER_ETC", "/etc/piker"))
+    """The files there are, in the order in which they are read.
+
+    Raises Refused(BrokenConfiguration) if it isn't clear whose daemons are meant.
+    """
     found: list[Path] = []
-    for directory in (etc, paths.config_directory() / "piker"):
+    for directory in directories():
         found += [directory / "piker.toml", *sorted((directory / "piker.toml.d").glob("*.toml"))]
     return [path for path in found if path.is_file()]
+
+
+def directories() -> tuple[Path, ...]:
+    """Where they are, each once. Raises as `files`."""
+    etc = Path(os.environ.get("PIKER_ETC", "/etc/piker"))
+    try:
+        return (etc,) if paths.manager() == "system" else (etc, paths.config_directory() / "piker")
+    except paths.WrongManager as error:
+        key, _, problem = str(error).partition(": ")
+        fault = BrokenConfiguration(file="the environment", key=key, problem=problem)
+        raise Refused(fault) from error
 
 
 def load() -> Configuration:
@@ -223,7 +237,7 @@ def provider_settings(configuration: Configuration, name: str, kind: type[S]) ->
         return msgspec.convert(configuration.providers.get(name, {}), kind)
     except msgspec.ValidationError as error:
         _check_each(name, kind)
-        raise Refused(_broken("piker.toml", str(error), f"providers.{name}")) from error
+        raise Refused(_broken(Path("piker.toml"), str(error), f"providers.{name}")) from error
 
 
 def _check_each(name: str, kind: type[Struct]) -> None:
@@ -328,8 +342,7 @@ def _is_number(value: object, *, whole: bool = False) -> bool:
 
 def _wrong(path: Path, key: str, expected: str, value: object) -> Refused:
     said = str(value).lower() if isinstance(value, bool | Decimal) else repr(value)
-    problem = f"expected {expected}, was {said}"
-    return Refused(BrokenConfiguration(file=str(path), key=key, problem=problem))
+    return Refused(broken(path, key, f"expected {expected}, was {said}"))
 
 
 def _over(limits: LimitsReply, layer: LimitSettings) -> LimitsReply:
@@ -356,8 +369,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(), parse_float=_number)
     except (ValueError, OSError) as error:  # no TOML, no text, or a number of too many digits
-        fault = BrokenConfiguration(file=str(path), key="", problem=str(error))
-        raise Refused(fault) from error
+        raise Refused(broken(path, "", str(error))) from error
 
 
 def _number(text: str) -> Decimal:
@@ -371,15 +383,30 @@ def _decode(table: dict[str, Any], kind: type[S], path: Path, prefix: str = "") 
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise Refused(_broken(str(path), str(error), prefix)) from error
+        raise Refused(_broken(path, str(error), prefix)) from error
 
 
-def _broken(file: str, message: str, prefix: str) -> BrokenConfiguration:
+def broken(path: Path, key: str, problem: str) -> BrokenConfiguration:
+    """The fault of a file, with the line where the key stands, or that the problem names."""
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    line = line_of(text, key) if key else line_in(problem)
+    return BrokenConfiguration(file=str(path), line=line or None, key=key, problem=problem)
+
+
+def located(fault: Fault) -> Fault:
+    """The same; with file and line, if it is of a configuration and who found it knew the key."""
+    if not isinstance(fault, BrokenConfiguration) or fault.line is not None or not fault.key:
+        return fault
+    faults = [broken(path, fault.key, fault.problem) for path in reversed(files())]
+    return next((each for each in faults if each.line is not None), fault)
+
+
+def _broken(path: Path, message: str, prefix: str) -> BrokenConfiguration:
     """msgspec's message taken apart: "Expected `int`, got `str` - at `$.datad.keep`"."""
     problem, _, where = message.partition(" - at `$")
     named = re.search(r"unknown field `([^`]+)`", problem)
     parts = [prefix, where.strip("`."), named[1] if named else ""]
-    return BrokenConfiguration(file=file, key=".".join(filter(None, parts)), problem=problem)
+    return broken(path, ".".join(filter(None, parts)), problem)
 
 
 def _merge(into: dict[str, Any], table: dict[str, Any]) -> None:

@@ -1,16 +1,22 @@
 """Where things are: runtime, configuration and state directories, sockets, unit files.
 
-All are read from the environment when asked for, so that a test isolates itself by setting it.
+PIKER_MANAGER says whose daemons are meant: the user manager's, or, where it is "system", those of
+the machine. All are read from the environment when asked for, so that a test isolates itself by
+setting it; PIKER_ROOT is what it sets for the machine's own directories.
 """
 
 import os
 import stat
 import sys
 from pathlib import Path
+from typing import Literal, get_args
 
 # sizeof(sockaddr_un.sun_path) less the closing NUL; see unix(7).
 MAX_SOCKET_PATH = 107
 
+
+Manager = Literal["user", "system"]
+MANAGERS: tuple[Manager, ...] = get_args(Manager)
 
 DOORS = {"emsd": ("view", "trade")}
 """Daemons with more than one socket, and those sockets' names; who only asks how it is takes the
@@ -20,11 +26,32 @@ OF_A_PROVIDER = ("datad", "paperboi", "brokerd")
 """Daemons of which each provider has its own."""
 
 
-def runtime_directory() -> Path:
-    """systemd's `%t`: XDG_RUNTIME_DIR, else /run/user/UID, else a private directory in /tmp.
+class WrongManager(ValueError):
+    """PIKER_MANAGER names none; the text says what it may be."""
 
-    Raises PermissionError if that last one is there but isn't ours alone.
+
+def manager() -> Manager:
+    """Whose daemons are meant, by PIKER_MANAGER. Raises WrongManager."""
+    given = os.environ.get("PIKER_MANAGER") or "user"
+    for known in MANAGERS:
+        if given == known:
+            return known
+    raise WrongManager(f"PIKER_MANAGER: expected user or system, was {given!r}")
+
+
+def other_manager() -> Manager:
+    """The one whose daemons are not meant."""
+    return "user" if manager() == "system" else "system"
+
+
+def runtime_directory(of: Manager | None = None) -> Path:
+    """systemd's `%t`, of this manager or another one.
+
+    The user's: XDG_RUNTIME_DIR, else /run/user/UID, else a private directory in /tmp. Raises
+    PermissionError if that last one is there but isn't ours alone.
     """
+    if (of or manager()) == "system":
+        return of_the_machine("run")
     given = _from_environment("XDG_RUNTIME_DIR")
     if given:
         return given
@@ -34,18 +61,27 @@ def runtime_directory() -> Path:
 
 def config_directory() -> Path:
     """systemd's `%E`; piker's own files are below `piker/` in it."""
+    if manager() == "system":
+        return of_the_machine("etc")
     return _from_environment("XDG_CONFIG_HOME") or Path.home() / ".config"
 
 
 def state_directory() -> Path:
-    """systemd's `%S` (from 254 on; 252 gives the configuration directory)."""
+    """systemd's `%S` (the user's from 254 on; 252 gives the configuration directory)."""
+    if manager() == "system":
+        return of_the_machine("var/lib")
     return _from_environment("XDG_STATE_HOME") or Path.home() / ".local" / "state"
 
 
-def socket_path(daemon: str, instance: str | None = None) -> Path:
+def of_the_machine(below: str) -> Path:
+    """A directory of the machine's own, by its path below the root: PIKER_ROOT, else /."""
+    return (_from_environment("PIKER_ROOT") or Path("/")) / below
+
+
+def socket_path(daemon: str, instance: str | None = None, *, of: Manager | None = None) -> Path:
     """The one place where a daemon listens: `%t/piker/DAEMON/INSTANCE.sock`, or `DOOR.sock`."""
     name = instance or DOORS.get(daemon, (daemon,))[0]
-    return runtime_directory() / "piker" / daemon / f"{name}.sock"
+    return runtime_directory(of) / "piker" / daemon / f"{name}.sock"
 
 
 def unit_name(daemon: str, instance: str | None = None) -> str:
@@ -55,13 +91,19 @@ def unit_name(daemon: str, instance: str | None = None) -> str:
 
 
 def state_of(daemon: str) -> Path:
-    """A daemon's own state: STATE_DIRECTORY as its manager gives it, else `%S/piker-DAEMON`.
+    """A daemon's own state: STATE_DIRECTORY as its manager gives it, else where the unit has it.
 
-    systemd 252's `%S` is the configuration directory: what is there already counts.
+    That is `%S/piker/DAEMON` in the system, where nothing else is in `%S/piker`, and
+    `%S/piker-DAEMON` for a user. There systemd 252's `%S` is the configuration directory: what is
+    there already counts.
     """
     given = _from_environment("STATE_DIRECTORY")
+    if given:
+        return given
+    if manager() == "system":
+        return state_directory() / "piker" / daemon
     usual, old = (each / f"piker-{daemon}" for each in (state_directory(), config_directory()))
-    return given or (old if old.is_dir() and not usual.is_dir() else usual)
+    return old if old.is_dir() and not usual.is_dir() else usual
 
 
 def units_directory() -> Path:
@@ -71,6 +113,11 @@ def units_directory() -> Path:
         return given
     checkout = Path(__file__).resolve().parent.parent / "units"
     return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "piker" / "units"
+
+
+def systemctl() -> str:
+    """The command, up to its verb, by which a person starts and stops units."""
+    return "sudo systemctl" if manager() == "system" else "systemctl --user"
 
 
 def fitting(path: Path) -> str:

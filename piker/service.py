@@ -25,7 +25,7 @@ from typing import Literal, Protocol
 
 import trio
 
-from piker import clock, log, paths
+from piker import clock, config, log, paths
 from piker.errors import Fault, Refused, say
 from piker.interfaces import Interface
 from piker.interfaces.introspection import INTROSPECTION, GetInfo, Info
@@ -38,6 +38,7 @@ from piker.interfaces.service import (
     WrongClock,
 )
 from piker.notify import Manager
+from piker.privacy import keep_to_itself
 from piker.transport import Connection, listen
 from piker.varlink import Client, Door, Server, Stream
 
@@ -199,6 +200,7 @@ def main(
 
         service.main("emsd", None, open_emsd, {"view": (ORDERS_VIEW,), "trade": (ORDERS,)})
     """
+    keep_to_itself()
     log.set_up(name, instance)
     with closing(Manager()) as manager:
         return trio.run(_run, Service(name, instance, manager), open_daemon, interfaces)
@@ -236,7 +238,7 @@ async def _open(
     try:
         return await stack.enter_async_context(open_daemon(service))
     except Refused as no:
-        return CantWork(no.fault, doors)
+        return CantWork(config.located(no.fault), doors)
 
 
 def _listeners(service: Service, doors: Doors) -> tuple[list[list[socket.socket]], list[str]]:

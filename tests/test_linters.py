@@ -35,6 +35,7 @@ FLOORS = {
         "piker.fanout",
         "piker.log",
         "piker.notify",
+        "piker.privacy",
         "piker.service",
         "piker.sharedbars",
         "piker.store",

@@ -68,6 +68,41 @@ def test_state_that_systemd_252_made_is_found_until_there_is_a_newer_one(
     assert paths.state_of("emsd") == tmp_path / "state" / "piker-emsd"
 
 
+def test_the_systems_directories_are_the_machines_whatever_the_user_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PIKER_MANAGER", "system")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    where = (paths.runtime_directory(), paths.config_directory(), paths.state_directory())
+    assert where == (Path("/run"), Path("/etc"), Path("/var/lib"))
+    assert paths.socket_path("emsd", "trade") == Path("/run/piker/emsd/trade.sock")
+    assert paths.state_of("emsd") == Path("/var/lib/piker/emsd")
+    monkeypatch.setenv("PIKER_ROOT", str(tmp_path))
+    assert paths.state_of("emsd") == tmp_path / "var/lib/piker/emsd"
+
+
+def test_a_socket_of_the_other_manager_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    monkeypatch.setenv("PIKER_MANAGER", "user")
+    system = paths.socket_path("datad", "sim", of=paths.other_manager())
+    assert system == Path("/run/piker/datad/sim.sock")
+    monkeypatch.setenv("PIKER_MANAGER", "system")
+    user = paths.socket_path("datad", "sim", of=paths.other_manager())
+    assert user == Path("/run/user/7/piker/datad/sim.sock")
+
+
+def test_a_manager_that_there_is_not_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIKER_MANAGER", "System")
+    with pytest.raises(paths.WrongManager, match="expected user or system, was 'System'"):
+        paths.socket_path("emsd")
+
+
+def test_who_starts_the_systems_units_is_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert paths.systemctl() == "systemctl --user"
+    monkeypatch.setenv("PIKER_MANAGER", "system")
+    assert paths.systemctl() == "sudo systemctl"
+
+
 def test_a_path_that_is_too_long_for_a_socket_is_refused_with_its_length() -> None:
     assert paths.fitting(Path("/" + "x" * 106)) == "/" + "x" * 106
     with pytest.raises(OSError, match=r"socket path is 108 bytes, expected at most 107: /é"):

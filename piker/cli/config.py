@@ -7,7 +7,6 @@ from piker.accounts import parse_account
 from piker.cli.arguments import parser
 from piker.config import Configuration
 from piker.errors import Refused
-from piker.interfaces.service import BrokenConfiguration
 
 
 def main(arguments: list[str]) -> int:
@@ -50,13 +49,15 @@ def _expect_known(name: str, *key: str, where: str = "") -> None:
     if name not in brokers.known():
         problem = f"expected one of {', '.join(brokers.known())}{where}, was {name!r}"
         dotted = ".".join(f'"{each}"' if "." in each else each for each in key)
-        file = str(config.file_of(*key))
-        raise Refused(BrokenConfiguration(file=file, key=dotted, problem=problem))
+        raise Refused(config.broken(config.file_of(*key), dotted, problem))
 
 
 async def _open(name: str, configuration: Configuration) -> None:
     """Open a provider's venue, which refuses settings that make no sense, and close it."""
     provider = brokers.load(name)
     settings = config.provider_settings(configuration, name, provider.settings)
-    async with brokers.get_eps(provider, "datad")["open_venue"](settings):
-        pass
+    try:
+        async with brokers.get_eps(provider, "datad")["open_venue"](settings):
+            pass
+    except Refused as no:
+        raise Refused(config.located(no.fault)) from no

@@ -58,6 +58,7 @@ class BrokenConfiguration(Fault, frozen=True, kw_only=True):
     """The configuration can't be used."""
 
     file: Annotated[str, Meta(description="path of the file")]
+    line: Annotated[int | None, Meta(description="line in it, from 1; null: not known")] = None
     key: Annotated[str, Meta(description="the key, dotted; empty: the whole file")]
     problem: Annotated[str, Meta(description="what was expected and what was there")]
 

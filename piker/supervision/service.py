@@ -1,5 +1,6 @@
 """A service that lives: its process, its restarts, and what it leaves with us meanwhile."""
 
+import resource
 import signal
 import socket
 import sys
@@ -91,7 +92,7 @@ class LiveService(LiveTarget):
         return structs.replace(
             super().describe(),
             pid=self.pid,
-            memory_bytes=None if self.pid is None else proportional_memory(self.pid),
+            memory_bytes=None if self.pid is None else memory(self.pid),
             status=self.status,
             restarts=self.restarts,
         )
@@ -225,11 +226,24 @@ def _command(unit: ServiceUnit) -> list[str]:
     return [sys.executable if program == INSTALLED_PYTHON else program, *arguments]
 
 
-def proportional_memory(pid: int) -> int | None:
-    """Bytes a process uses, its share of what it shares: proc(5), smaps_rollup, Pss."""
+def memory(pid: int) -> int | None:
+    """Bytes that a process uses: its share of what it shares, where its user may ask for that.
+
+    proc(5): smaps_rollup, Pss; of one that keeps to itself only root is told, others its statm.
+    """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except PermissionError:
+        return _resident(pid)
     except OSError:
         return None
     lines = (line.split() for line in text.splitlines())
     return next((int(words[1]) * 1024 for words in lines if words[0] == "Pss:"), None)
+
+
+def _resident(pid: int) -> int | None:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * resource.getpagesize()

@@ -53,6 +53,26 @@ def test_files_are_read_in_order_the_persons_own_last(home: Path) -> None:
     assert config.files() == paths
 
 
+def test_the_systems_files_are_read_once_and_no_persons_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIKER_MANAGER", "system")
+    system = write(home / "etc" / "piker.toml", "")
+    write(home / "config" / "piker" / "piker.toml", "")
+    assert config.files() == [system]
+
+
+def test_a_manager_that_there_is_not_is_a_broken_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIKER_MANAGER", "root")
+    with pytest.raises(Refused) as no:
+        config.load()
+    assert fault_of(no) == BrokenConfiguration(
+        file="the environment", key="PIKER_MANAGER", problem="expected user or system, was 'root'"
+    )
+
+
 def test_later_files_change_single_keys(home: Path) -> None:
     write(home / "etc" / "piker.toml", "idle_exit_s = 10\n[providers.ib]\nport = 1\naccount = 'a'")
     write(home / "etc" / "piker.toml.d" / "10-x.toml", "[providers.ib]\nport = 2")

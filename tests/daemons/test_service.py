@@ -309,7 +309,8 @@ async def test_a_broken_configuration_is_answered_by_name(
     async with a_daemon(*daemon) as running:
         fault = await fault_of(running.path, interface, asked)
     problem = "Object contains unknown field `keeps`"
-    assert fault == BrokenConfiguration(file=str(file), key="datad.keeps", problem=problem)
+    broken = BrokenConfiguration(file=str(file), line=2, key="datad.keeps", problem=problem)
+    assert fault == broken
 
 
 async def test_a_mistake_in_the_providers_table_is_answered_by_name(home: Path) -> None:
@@ -319,7 +320,7 @@ async def test_a_mistake_in_the_providers_table_is_answered_by_name(home: Path) 
         fault = await fault_of(daemon.path, DATA, ASKED[0])
     problem = "Expected `float`, got `str`"
     assert fault == BrokenConfiguration(
-        file=str(file), key="providers.replay.speed", problem=problem
+        file=str(file), line=2, key="providers.replay.speed", problem=problem
     )
 
 
@@ -339,6 +340,15 @@ async def test_a_clock_that_is_not_set_is_answered_by_name_until_it_is(home: Pat
         assert fault == WrongClock(now_ns=1_000_000_000, earliest_ns=EARLIEST_NS)
         unset.unlink()
         assert await daemon.ended() == service.EXIT_KEEP
+
+
+async def test_a_value_that_makes_no_sense_to_its_provider_is_answered_by_line(home: Path) -> None:
+    file = home / "etc" / "piker.toml"
+    file.write_text("\n\n[providers.replay]\nspeed = -1")
+    async with a_daemon("datad", "replay") as daemon:
+        fault = await fault_of(daemon.path, DATA, ASKED[0])
+    assert isinstance(fault, BrokenConfiguration)
+    assert (fault.file, fault.line, fault.key) == (str(file), 4, "providers.replay.speed")
 
 
 # --- providers of others
