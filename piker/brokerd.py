@@ -8,7 +8,6 @@ as the provider declares. It writes nothing: the venue keeps the orders, emsd th
 Task tree, within piker.service's: the tasks of the provider's trade dialog, in its own context.
 """
 
-import ctypes
 import logging
 import os
 import sys
@@ -23,12 +22,11 @@ from piker.errors import Refused
 from piker.interfaces.broker import BROKER, CredentialRefused
 from piker.interfaces.service import BrokenProvider
 from piker.service import Service
+from piker.store.credentials import ALL, PROBLEMS
 
 UNSET = ("", "none")
 """What a credential is that nobody has set: units give such a default, so that a connection to a
 daemon without one is answered, and not retried for ever."""
-PR_SET_DUMPABLE = 4
-"""prctl(2)."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,24 +52,42 @@ class Credentials(Mapping[str, str]):
 
 def read_credentials(names: tuple[str, ...]) -> Credentials:
     """The credentials of these names, without the line end. Raises Refused(CredentialRefused)."""
-    return Credentials({name: _read(name) for name in names})
+    return Credentials({name: _expected(name) for name in names})
+
+
+def _expected(name: str) -> str:
+    """One of them, which must be set. Raises Refused(CredentialRefused)."""
+    try:
+        value = _read(name)
+    except OSError as error:
+        fault = CredentialRefused(name=name, reason=error.strerror or str(error))
+        raise Refused(fault) from error
+    if value in UNSET:
+        raise Refused(CredentialRefused(name=name, reason=_why_unset(name)))
+    return value
 
 
 def _read(name: str) -> str:
+    """What the manager gives by this name. Raises OSError or Refused(CredentialRefused)."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         reason = "expected one from the manager, was given no $CREDENTIALS_DIRECTORY"
         raise Refused(CredentialRefused(name=name, reason=reason))
     try:
-        value = Path(directory, name).read_text().strip()
-    except OSError as error:
-        fault = CredentialRefused(name=name, reason=error.strerror or str(error))
-        raise Refused(fault) from error
+        return Path(directory, name).read_text().strip()
     except UnicodeDecodeError:  # whose text holds what was read
         raise Refused(CredentialRefused(name=name, reason="expected text in UTF-8")) from None
-    if value in UNSET:
-        raise Refused(CredentialRefused(name=name, reason="it is not set"))
-    return value
+
+
+def _why_unset(name: str) -> str:
+    """What piker.handover found wrong with it, if it is there at all."""
+    try:
+        lines = _read(PROBLEMS).splitlines()
+    except OSError:  # handed over in another way
+        lines = []
+    problems = dict(line.partition(": ")[::2] for line in lines)
+    problem = problems.get(name) or problems.get(ALL)
+    return f"it can't be handed over: {problem}" if problem else "it is not set"
 
 
 @asynccontextmanager
@@ -108,20 +124,11 @@ async def open_brokerd(service: Service) -> AsyncIterator[Brokerage]:
         yield brokerage
 
 
-def keep_to_itself() -> None:
-    """Let no other process of this user read this one's memory, and no crash write it to disk."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, f"prctl(PR_SET_DUMPABLE, 0): {os.strerror(number)}")
-
-
 def main() -> int:
     """python -m piker.brokerd PROVIDER."""
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         print("usage: python -m piker.brokerd PROVIDER", file=sys.stderr)  # noqa: T201
         return 2
-    keep_to_itself()
     return service.main("brokerd", sys.argv[1], open_brokerd, (BROKER,))
 
 

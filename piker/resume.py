@@ -46,7 +46,7 @@ async def listen_for(units: Sequence[str]) -> None:
 
 
 async def _ask_systemd(units: Sequence[str]) -> None:
-    command = ["systemctl", "--user", "start", "--", *units]
+    command = ["systemctl", f"--{paths.manager()}", "start", "--", *units]
     try:
         await trio.run_process(command, capture_stderr=True)
     except OSError as error:

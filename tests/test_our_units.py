@@ -141,9 +141,18 @@ def test_each_of_our_daemons_says_when_it_is_ready_and_requires_its_sockets(name
 
 def test_only_brokerd_is_given_a_credential_and_it_has_a_default() -> None:
     given = {name: our_service(name).load_credentials for name in OUR_DAEMONS}
-    token = ("token", "/co/piker-credentials/ib/token")
-    assert {name: each for name, each in given.items() if each} == {"brokerd@ib.service": (token,)}
-    assert our_service("brokerd@ib.service").set_credentials == (("token", "none"),)
+    here = "/run/me/piker-credentials/ib"
+    handed = (("piker-problems", f"{here}/piker-problems"), ("token", f"{here}/token"))
+    assert {name: each for name, each in given.items() if each} == {"brokerd@ib.service": handed}
+    defaults = our_service("brokerd@ib.service").set_credentials
+    assert defaults == (("token", "none"), ("piker-problems", "none"))
+
+
+def test_what_can_be_handed_over_is_laid_out_before_each_start_of_brokerd() -> None:
+    brokerd = our_service("brokerd@ib.service").head
+    assert "piker-handover@ib.service" in brokerd.wants
+    assert "piker-handover@ib.service" in brokerd.after
+    assert our_service("piker-handover@ib.service").type == "oneshot"
 
 
 def test_each_daemon_keeps_its_state_in_a_directory_of_its_own() -> None:
@@ -212,7 +221,8 @@ def test_each_sandbox_has_the_directories_of_those_it_may_connect_to_and_no_othe
 @pytest.mark.parametrize("name", BOUND)
 def test_a_sandbox_hides_homes_and_all_of_run_and_var(name: str, manager: str) -> None:
     hidden = words(name, manager, "Service", "TemporaryFileSystem")
-    assert {"/home:ro", "/root:ro", "/run:ro", "/var:ro"} <= set(hidden)
+    assert {"/run:ro", "/var:ro"} <= set(hidden)
+    assert words(name, manager, "Service", "ProtectHome")[-1] in {"tmpfs", "yes"}
 
 
 @pytest.mark.parametrize("name", BOUND)
@@ -221,7 +231,7 @@ def test_a_unit_without_its_drop_ins_hides_what_it_needs_to_start(name: str) -> 
     named = Name.of(name)
     assert named is not None
     alone = (UNITS / named.file).read_text()
-    assert "TemporaryFileSystem=/home:ro /root:ro /run:ro /var:ro\n" in alone
+    assert "TemporaryFileSystem=/run:ro /var:ro\n" in alone
     assert "%t/systemd/notify" not in alone
 
 

@@ -4,6 +4,7 @@ A secret is asked for, never taken as an argument, and never shown.
 """
 
 import argparse
+import os
 import shlex
 from collections.abc import Iterable
 from datetime import timedelta
@@ -13,8 +14,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from piker import brokers, clock
-from piker.brokerd import keep_to_itself
+from piker import brokers, clock, paths
 from piker.brokers import Provider
 from piker.cli import FAILED, desk, lines
 from piker.cli.arguments import parser
@@ -22,13 +22,16 @@ from piker.cli.secret import NoSecret, given
 from piker.client import open_daemon
 from piker.errors import Refused, Unreachable, local_time
 from piker.interfaces.supervisor import SUPERVISOR, Unit, Units, UnitsReply
+from piker.privacy import keep_to_itself
 from piker.store import credentials
 from piker.store.credentials import Kept, NotKept
+from piker.store.sealed import NotSealed, why_not_loadable
 
 ACTIONS = "set PROVIDER [NAME]: ask for each credential that the provider declares, or this one, \
 without echo; where standard input is no terminal, it is read from there, a line each. list: \
 which are set, since when, and who can read them; never what they are"
 NOT_ENCRYPTED = "Not encrypted: a file of mode 0600, which only you and root can read."
+ENCRYPTED = "Encrypted with this machine's own key: a file of mode 0600, which only root can read."
 
 
 class Listed(Struct, frozen=True, kw_only=True):
@@ -41,6 +44,9 @@ class Listed(Struct, frozen=True, kw_only=True):
     since_ns: int | None
     mode: str | None
     only_you: bool | None
+    """Nobody else but root; in the system nobody but root."""
+    encrypted: bool | None
+    """null, too, of what can't be loaded."""
     problem: str
     """What else is wrong with it."""
     mend: str
@@ -50,13 +56,16 @@ class Listed(Struct, frozen=True, kw_only=True):
 def main(arguments: list[str]) -> int:
     """Do what is asked."""
     args = _parse(arguments)
+    if credentials.encrypted() and os.geteuid() != 0:
+        desk.say(_as_root(arguments))
+        return FAILED
     try:
         if args.action == "list":
             return _list(as_json=args.json)
         return _set(brokers.load(args.provider), args.name)
     except BrokenPipeError:  # of standard output
         raise
-    except (NoSecret, NotKept, OSError) as error:
+    except (NoSecret, NotKept, NotSealed, OSError) as error:
         desk.say(_told(error, args.provider or ""))
         return FAILED
 
@@ -80,6 +89,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return args
 
 
+def _as_root(arguments: list[str]) -> str:
+    """They are root's to set, and to list."""
+    command = shlex.join(["sudo", "piker", "--system", "creds", *arguments])
+    return f"the system's credentials are root's: {command}"
+
+
 def _told(error: Exception, provider: str) -> str:
     """In a line. The temporary file beside a credential is none that a person knows."""
     if not isinstance(error, OSError):
@@ -93,14 +108,16 @@ def _told(error: Exception, provider: str) -> str:
 
 
 def _set(provider: Provider, only: str | None) -> int:
-    """Nothing is written before every secret was given."""
+    """Nothing is written before every secret was given, and encrypted if it is to be."""
     names = _wanted(provider, only)
     keep_to_itself()
     for mended in credentials.prepare(provider.name):
         print(f"mended: {mended}", flush=True)
-    for name, secret in zip(names, given(provider.name, names), strict=True):
-        print(credentials.keep(provider.name, name, secret))
-    print(NOT_ENCRYPTED)
+    secrets = zip(names, given(provider.name, names), strict=True)
+    contents = {name: credentials.content(name, secret) for name, secret in secrets}
+    for name, content in contents.items():
+        print(credentials.keep(provider.name, name, content))
+    print(ENCRYPTED if credentials.encrypted() else NOT_ENCRYPTED)
     print(trio.run(_taking_effect, f"brokerd@{provider.name}"))
     return 0
 
@@ -117,14 +134,17 @@ def _wanted(provider: Provider, only: str | None) -> tuple[str, ...]:
 
 async def _taking_effect(daemon: str) -> str:
     """What its owner does to have it used, and who else sees it."""
+    by_systemd = (
+        f"No daemon sees it, {daemon} alone is handed it when it starts; if it runs: "
+        f"{paths.systemctl()} restart {daemon}"
+    )
+    if paths.manager() == "system":
+        return by_systemd
     try:
         async with open_daemon("pikerd", None, SUPERVISOR) as pikerd:
             return _under_pikerd(daemon, (await pikerd.call(Units(), UnitsReply)).units)
     except (Refused, Unreachable):
-        return (
-            f"No daemon sees it, {daemon} alone is handed it when it starts; if it runs: "
-            f"systemctl --user restart {daemon}"
-        )
+        return by_systemd
 
 
 def _under_pikerd(daemon: str, units: Iterable[Unit]) -> str:
@@ -167,6 +187,9 @@ def _of(provider: str, problems: list[str]) -> list[Listed]:
 
 
 def _listed(provider: str, name: str, declared: bool, found: Kept | None) -> Listed:
+    problem = found.odd if found else ""
+    if found and not problem and credentials.encrypted():
+        problem = why_not_loadable(credentials.path_of(provider, name))
     return Listed(
         provider=provider,
         name=name,
@@ -175,14 +198,15 @@ def _listed(provider: str, name: str, declared: bool, found: Kept | None) -> Lis
         since_ns=found and found.since_ns,
         mode=found and f"{found.mode:04o}",
         only_you=found and not (found.open or found.odd),
-        problem="" if not found else found.odd or ("" if declared else "no provider asks for it"),
+        encrypted=None if not found or problem else credentials.encrypted(),
+        problem=problem or ("" if declared or not found else "no provider asks for it"),
         mend=shlex.join(["chmod", "go=", *map(str, found.open)]) if found and found.open else "",
     )
 
 
 def _show(listed: Iterable[Listed]) -> None:
     """Print a table, and below it what to do."""
-    table = lines.grid("provider", "name", "set", "age", "mode", "who can read it")
+    table = lines.grid("provider", "name", "set", "age", "mode", "encrypted", "who can read it")
     for each in listed:
         lines.add(table, each.provider, each.name, *_standing(each))
     lines.show(table)
@@ -191,14 +215,21 @@ def _show(listed: Iterable[Listed]) -> None:
             desk.say(f"{each.path}: others can get at it; to mend that: {each.mend}")
 
 
-def _standing(each: Listed) -> tuple[str, str, str, str]:
-    """Since when it is set, how long that is, its mode, and who reads it."""
+def _how_to_set(each: Listed) -> str:
+    command = "sudo piker --system creds" if credentials.encrypted() else "piker creds"
+    return f"{command} set {each.provider} {each.name}"
+
+
+def _standing(each: Listed) -> tuple[str, str, str, str, str]:
+    """Since when it is set, how long that is, its mode, whether encrypted, and who reads it."""
     if each.since_ns is None or each.mode is None:
-        return ("-", "-", "-", f"not set: piker creds set {each.provider} {each.name}")
+        return ("-", "-", "-", "-", f"not set: {_how_to_set(each)}")
     age = timedelta(seconds=max(0, clock.wall_ns() - each.since_ns) // 10**9)
-    who = "OTHERS, too" if each.mend else "only you" if each.only_you else "?"
+    only = "only root" if credentials.encrypted() else "only you"
+    who = "OTHERS, too" if each.mend else only if each.only_you else "?"
     told = f"{who}; {each.problem}" if each.problem else who
-    return (local_time(each.since_ns), _span(age), each.mode, told)
+    sealed = {True: "yes", False: "no", None: "?"}[each.encrypted]
+    return (local_time(each.since_ns), _span(age), each.mode, sealed, told)
 
 
 def _span(age: timedelta) -> str:

@@ -46,7 +46,8 @@ TABLE: dict[str, dict[str, Treatment]] = {
         "SetCredential Restart RestartSec RestartForceExitStatus SuccessExitStatus TimeoutStartSec "
         "TimeoutStopSec FileDescriptorStoreMax StateDirectory StateDirectoryMode "
         "RuntimeDirectory",
-        "Slice WatchdogSec" + _SANDBOX + _LIMITS,
+        # what systemd fails at by itself, which pikerd does not do
+        "RestartPreventExitStatus Slice WatchdogSec" + _SANDBOX + _LIMITS,
     ),
     "Slice": _table("", _LIMITS),
     # what `systemctl enable` does; pikerd starts what it was told to

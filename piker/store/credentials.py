@@ -1,5 +1,8 @@
-"""Where credentials lie until the user manager hands them to a brokerd: a file each, below
+"""Where credentials lie until a manager hands them to a brokerd: a file each, below
 `%E/piker-credentials`, as units/brokerd@.service says. Nothing here reads one.
+
+A user's are plain; the system's are root's, and encrypted with a key of the machine's own. (User
+managers can't load encrypted ones: not before systemd 258, and there it wasn't tried.)
 """
 
 import os
@@ -10,9 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from piker import paths
-from piker.store import durable
+from piker.store import durable, sealed
 
 PRIVATE = 0o700
+PROBLEMS = "piker-problems"
+"""The credential by which brokerd is told why it wasn't given one, a line "NAME: REASON" each."""
+ALL = "*"
+"""What holds for each of them."""
 OTHERS = 0o077
 """Mode bits by which somebody else gets in, or at it."""
 
@@ -43,6 +50,11 @@ def path_of(provider: str, name: str) -> Path:
     return directory(provider) / name
 
 
+def handed_over(provider: str) -> Path:
+    """Where units/brokerd@.service loads them from: what piker.handover lays out."""
+    return paths.runtime_directory() / "piker-credentials" / provider
+
+
 def prepare(provider: str) -> tuple[str, ...]:
     """Have a provider's directory be there for this user alone; gives what was mended, in words.
 
@@ -53,14 +65,24 @@ def prepare(provider: str) -> tuple[str, ...]:
     return tuple(filter(None, mended))
 
 
-def keep(provider: str, name: str, secret: str) -> str:
-    """Have a file of mode 0600 hold a secret, whole or not at all; gives what was done, in words.
+def encrypted() -> bool:
+    """Whether they are, where they lie."""
+    return paths.manager() == "system"
+
+
+def content(name: str, secret: str) -> bytes:
+    """What a file is to hold for a secret. Raises NotSealed."""
+    return sealed.seal(name, secret) if encrypted() else secret.encode()
+
+
+def keep(provider: str, name: str, content: bytes) -> str:
+    """Have a file of mode 0600 hold this, whole or not at all; gives what was done, in words.
 
     Its directory is as `prepare` leaves it. Raises OSError.
     """
     path = path_of(provider, name)
     before = _mode(path)
-    durable.replace(path, secret.encode())
+    durable.replace(path, content)
     if before is None:
         return f"set: {path}"
     was_open = f"; the one before was open to others (mode {before:04o})"

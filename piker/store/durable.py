@@ -11,7 +11,7 @@ def replace(path: Path, content: bytes) -> None:
 
     Its directory is made if need be. Several processes may do so at once.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(path.parent)
     fd, fresh = mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(fd, "wb") as file:
@@ -40,6 +40,14 @@ def remove(path: Path) -> None:
     with suppress(FileNotFoundError):
         path.unlink()
         _sync(path.parent)
+
+
+def _make(directory: Path) -> None:
+    """Have a directory be there, and on disk, with those that lead to it."""
+    if not directory.is_dir():
+        _make(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        _sync(directory.parent)
 
 
 def _sync(directory: Path) -> None:

@@ -278,10 +278,11 @@ async def test_the_list_has_what_is_not_set_and_how_to_set_it() -> None:
         "set",
         "age",
         "mode",
+        "encrypted",
         *("who", "can", "read", "it"),
     ]
-    assert out.splitlines()[1].split(maxsplit=5) == [
-        *("sim", "token", "-", "-", "-"),
+    assert out.splitlines()[1].split(maxsplit=6) == [
+        *("sim", "token", "-", "-", "-", "-"),
         "not set: piker creds set sim token",
     ]
 
@@ -293,10 +294,11 @@ async def test_the_list_has_age_and_mode_and_never_the_value() -> None:
     os.utime(path, ns=(hours_ago_ns, hours_ago_ns))
     status, out, err = await piker("creds", "list")
     assert (status, err) == (0, "")
-    assert "  2 h  0600  only you" in out
+    assert out.splitlines()[1].split()[-6:] == ["2", "h", "0600", "no", "only", "you"]
     told = json.loads((await piker("creds", "list", "--json")).out)
     assert told["since_ns"] == hours_ago_ns
     assert (told["only_you"], told["mode"], told["path"]) == (True, "0600", str(path))
+    assert told["encrypted"] is False
     assert SECRET not in out + json.dumps(told)
 
 
@@ -305,7 +307,7 @@ async def test_the_list_warns_of_what_others_can_read_and_its_command_mends_it()
     status, out, err = await piker("creds", "list")
     mend = f"chmod go= {path.parents[1]} {path.parent} {path}"
     assert (status, err) == (0, f"piker: {path}: others can get at it; to mend that: {mend}\n")
-    assert "  0644  OTHERS, too" in out
+    assert out.splitlines()[1].split()[-4:] == ["0644", "no", "OTHERS,", "too"]
     await trio.run_process(mend.split())
     assert (await piker("creds", "list")).err == ""
     assert modes() == ["700", "700", "600"]
@@ -313,12 +315,84 @@ async def test_the_list_warns_of_what_others_can_read_and_its_command_mends_it()
 
 async def test_the_list_has_what_nobody_asks_for_and_what_is_no_file() -> None:
     credentials.prepare("gone")
-    credentials.keep("gone", "key", SECRET)
+    credentials.keep("gone", "key", SECRET.encode())
     credentials.path_of("gone", "link").symlink_to("/etc/passwd")
     status, out, err = await piker("creds", "list")
     assert (status, err) == (0, "")
     assert "only you; no provider asks for it" in out
     assert "?; expected a file, was lrwxrwxrwx" in out
+
+
+# --- the system's
+
+
+@pytest.fixture
+def system(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine's own directories and key, of the test's; gives where sim's credentials lie."""
+    if os.getuid() != 0 or not shutil.which("systemd-creds"):
+        pytest.skip("needs root, and systemd-creds")
+    monkeypatch.setenv("PIKER_ROOT", str(home / "root"))
+    monkeypatch.setenv("SYSTEMD_CREDENTIAL_SECRET", str(home / "machine.secret"))
+    (home / "root" / "etc").mkdir(parents=True)
+    return home / "root" / "etc" / "piker-credentials" / "sim"
+
+
+async def test_in_the_system_it_is_encrypted_for_this_name_alone_and_roots(system: Path) -> None:
+    status, out, err = await given(f"{SECRET}\n", "--system", *SET)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[:2] == [
+        f"set: {system}/token",
+        "Encrypted with this machine's own key: a file of mode 0600, which only root can read.",
+    ]
+    assert out.endswith("if it runs: sudo systemctl restart brokerd@sim\n")
+    modes = [each.stat().st_mode & 0o777 for each in (system.parent, system, system / "token")]
+    assert modes == [0o700, 0o700, 0o600]
+    assert SECRET not in (system / "token").read_text()
+    decrypt = ["systemd-creds", "decrypt", "--name=token", str(system / "token"), "-"]
+    assert (await trio.run_process(decrypt, capture_stdout=True)).stdout == SECRET.encode()
+
+
+async def test_the_list_of_the_system_has_what_is_encrypted_and_what_cannot_be_loaded(
+    system: Path,
+) -> None:
+    await given(SECRET, "--system", *SET)
+    _, out, _ = await piker("--system", "creds", "list")
+    assert out.splitlines()[1].split()[-4:] == ["0600", "yes", "only", "root"]
+    shutil.copy(system / "token", system / "other")
+    told = (await piker("--system", "creds", "list", "--json")).out.splitlines()
+    other, token = (json.loads(line) for line in sorted(told))
+    assert (token["encrypted"], token["problem"]) == (True, "")
+    assert other["encrypted"] is None
+    assert other["problem"].startswith("it can't be decrypted here: Embedded credential name 't")
+
+
+@pytest.mark.parametrize("broken", ["missing", "failing"])
+async def test_where_it_cannot_be_encrypted_nothing_is_written(
+    broken: str, system: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = {
+        "missing": "systemd-creds, expected in systemd from 250 on, is not installed",
+        "failing": "token: systemd-creds can't encrypt it: Failed to determine local credential ",
+    }
+    monkeypatch.setenv(
+        *{
+            "missing": ("PATH", str(home)),
+            "failing": ("SYSTEMD_CREDENTIAL_SECRET", str(home)),
+        }[broken]
+    )
+    status, out, err = await given(SECRET, "--system", *SET)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"piker: {problems[broken]}")
+    assert (err.count("\n"), os.listdir(system)) == (1, [])
+
+
+async def test_the_systems_credentials_are_roots_alone_to_set_and_to_list() -> None:
+    nobody = ("setpriv", "--reuid=65534", "--clear-groups", *PIKER)
+    for line in ("creds set sim", "creds list"):
+        command = nobody if os.getuid() == 0 else PIKER
+        status, out, err = await given(SECRET, "--system", *line.split(), command=command)
+        said = f"the system's credentials are root's: sudo piker --system {line}"
+        assert (status, out, err) == (1, "", f"piker: {said}\n")
 
 
 async def test_who_reads_the_list_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,6 @@
 
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
@@ -230,18 +228,6 @@ def test_credentials_do_not_show_what_they_are() -> None:
     given = Credentials({"token": "hunter2", "key": "hunter3"})
     assert given["token"] == "hunter2"
     assert f"{given!r} {given}" == "Credentials(token, key) Credentials(token, key)"
-
-
-def test_no_other_process_of_the_user_can_read_its_memory() -> None:
-    get_dumpable = 3  # prctl(2)
-    program = (
-        "import ctypes; from piker.brokerd import keep_to_itself as keep; keep();"
-        f"print(ctypes.CDLL(None).prctl({get_dumpable}, 0, 0, 0, 0))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "0\n"
 
 
 async def test_a_provider_that_has_no_order_control_is_named() -> None:
