@@ -608,8 +608,15 @@ def _log(news: OrderNews, life: Life) -> None:
         life.state,
         life.filled,
         life.size,
-        extra=_about(life, _MESSAGE_IDS.get(type(news.event))),
+        extra=_about(life, _message_id(news.event, life)),
     )
+
+
+def _message_id(event: OrderEvent, life: Life) -> str | None:
+    """That of an alert which went off is an id of its own: nothing is sent for it."""
+    if isinstance(event, Triggered) and life.order.kind == "alert":
+        return log.ALERT
+    return _MESSAGE_IDS.get(type(event))
 
 
 def _announce(life: Life, consequences: Iterable[Consequence]) -> None:

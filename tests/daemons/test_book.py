@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
 from piker import book as book_module
+from piker import log
 from piker.accounts import Adjustment, Position
 from piker.book import BASE_ENTRIES, SETTLED_NS, Book, Outgoing
 from piker.core.lifecycle import NotNow
@@ -27,6 +28,7 @@ from piker.orders import (
     Filled,
     OrderEvent,
     Sending,
+    Triggered,
 )
 from piker.orders import Refused as OrderRefused
 from piker.store import journal as journal_module
@@ -97,6 +99,21 @@ async def test_what_says_nothing_new_is_not_written() -> None:
         first = book.record("1", Acked(venue_id="v1"))
         assert book.record("1", Acked(venue_id="v1")) == first
         assert book.journal.newest_seq == first
+
+
+async def test_an_alert_that_goes_off_has_a_message_id_of_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    async with a_publishing_book() as book:
+        book.know(MARKET)
+        book.admit(an_order(kind="alert", limit=None, trigger=Decimal(1)))
+        book.record("1", Armed(when="above", since_ns=1))
+        book.record("1", Triggered(price=Decimal(1), time_ns=2))
+        await published(book)
+    told = [each.__dict__["fields"].get("MESSAGE_ID") for each in caplog.records]
+    assert log.ALERT in told
+    assert log.ORDER_TRIGGERED not in told
 
 
 async def test_events_are_taken_all_or_none() -> None:
