@@ -1,7 +1,7 @@
 """Which daemon answers for a market, and how it is reached: for programs and the command line."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 
 import trio
 
@@ -33,6 +33,7 @@ from piker.interfaces.orders import (
     TooOld,
 )
 from piker.markets import Market
+from piker.paths import Manager
 from piker.sharedbars import BarReader
 from piker.varlink import Client, open_client
 
@@ -41,10 +42,13 @@ RETRY_S = 0.5
 
 Lost = Callable[[Unreachable], None]
 
+ADMITTED = {("emsd", "trade"): "piker-trade", ("emsd", "view"): "piker-view"}
+"""The groups of people who may connect to the system's daemons, by socket."""
 
-def listening() -> tuple[str, ...]:
+
+def listening(of: Manager | None = None) -> tuple[str, ...]:
     """The providers whose datad listens, or is listened for, by name."""
-    directory = paths.socket_path("datad", "any").parent
+    directory = paths.socket_path("datad", "any", of=of).parent
     return tuple(sorted(path.stem for path in directory.glob("*.sock")))
 
 
@@ -52,7 +56,8 @@ def asked() -> tuple[str, ...]:
     """The same, where there must be one. Raises Unreachable."""
     providers = listening()
     if not providers:
-        raise Unreachable(f"no datad listens in {paths.socket_path('datad', 'any').parent}")
+        nowhere = f"no datad listens in {paths.socket_path('datad', 'any').parent}"
+        raise Unreachable(nowhere + (_elsewhere() if listening(paths.other_manager()) else ""))
     return providers
 
 
@@ -62,12 +67,41 @@ async def open_daemon(
 ) -> AsyncIterator[Client]:
     """A connection to a daemon, which starts it. Raises Unreachable.
 
-    For a daemon with several doors `instance` is the door's name, as in ("emsd", "view").
+    For a daemon with several doors `instance` is the door's name, as in ("emsd", "view"). One of
+    the other manager's is never taken instead: it has other accounts and other orders.
     """
     unit = paths.unit_name(daemon, instance)
     path = str(paths.socket_path(daemon, instance))
-    async with open_client(path, interface, unit) as client:
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(open_client(path, interface, unit))
+        except Unreachable as error:
+            advice = _advice(error.__cause__, daemon, instance)
+            raise Unreachable(f"{error}{advice}") from error.__cause__
         yield client
+
+
+def _advice(cause: BaseException | None, daemon: str, instance: str | None) -> str:
+    """What a person may do about a socket that can't be connected to, if that is known."""
+    if isinstance(cause, PermissionError) and paths.manager() == "system":
+        return _how_to_be_admitted(daemon, instance)
+    there = paths.socket_path(daemon, instance, of=paths.other_manager()).exists()
+    return _elsewhere() if isinstance(cause, OSError) and there else ""
+
+
+def _how_to_be_admitted(daemon: str, instance: str | None) -> str:
+    door = instance or paths.DOORS.get(daemon, ("",))[0]
+    group = "piker-view" if daemon == "datad" else ADMITTED.get((daemon, door))
+    if group is None:
+        return "; only other daemons may connect to it"
+    groups = "piker-view,piker-trade" if group == "piker-trade" else group
+    return f"; it is for the group {group}: `sudo usermod -aG {groups} $USER`, then log in anew"
+
+
+def _elsewhere() -> str:
+    """That the other manager's daemons are there, and how to ask them."""
+    other = paths.other_manager()
+    return f"; the {other} manager's is there: `piker --{other} COMMAND`"
 
 
 async def describe(name: str) -> Market:

@@ -71,6 +71,7 @@ FLOORS = {
         "piker.cli",
         "piker.cli.*",
         "piker.client",
+        "piker.handover",
         "piker.notifier",
         "piker.panic",
         "piker.pikerd",

@@ -114,7 +114,7 @@ def test_each_of_our_sockets_makes_every_directory_that_a_sandbox_binds(name: st
 def test_our_sockets_are_for_their_user_alone_and_queue_a_crowd(name: str) -> None:
     unit = our_socket(name)
     assert (unit.socket_mode, unit.directory_mode, unit.backlog) == (0o600, 0o700, 4096)
-    assert (unit.trigger_interval_s, unit.trigger_burst) == (2.0, 200)
+    assert (unit.trigger_interval_s, unit.trigger_burst) == (2.0, 50)
     assert ("/bin/mkdir", "-p", "-m", "0700", "/co", "/co/piker") in unit.prepare
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 COMMANDS = {
     "up": ("piker.cli.up", "run the suite in the foreground, where there is no systemd manager"),
     "status": ("piker.cli.status", "the units of the suite and how they are"),
+    "doctor": ("piker.cli.doctor", "find what is wrong on this machine, and how to mend it"),
     "watch": ("piker.cli.watch", "follow markets"),
     "bars": ("piker.cli.bars", "follow a market's bars"),
     "search": ("piker.cli.search", "find markets"),
@@ -37,6 +38,8 @@ COMMANDS = {
     "creds": ("piker.cli.creds", "set what a broker is to know you by; who can read it"),
 }
 
+OPTIONS = (["--user"], ["--system"])
+"""Whose daemons are meant; before the command."""
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -57,6 +60,9 @@ def main() -> int:
 
 def dispatch(arguments: list[str]) -> int:
     """Run the command that these arguments begin with; gives the exit status."""
+    if arguments[:1] in OPTIONS:
+        os.environ["PIKER_MANAGER"] = arguments[0].removeprefix("--")
+        arguments = arguments[1:]
     name = arguments[0] if arguments else ""
     if name in ("", "-h", "--help", "help"):
         print(overview())
@@ -66,10 +72,28 @@ def dispatch(arguments: list[str]) -> int:
 
         print(f"piker {__version__}")
         return 0
-    if name not in COMMANDS:
-        print(f"piker: expected a command, was {name!r}; see piker --help", file=sys.stderr)
+    problem = _misplaced(name)
+    if problem:
+        print(f"piker: {problem}", file=sys.stderr)
         return USAGE
     return _command(name)(arguments[1:])
+
+
+def _misplaced(name: str) -> str:
+    """Why there is no such command, or none for this manager; or nothing."""
+    if name not in COMMANDS:
+        return f"expected a command, was {name!r}; see piker --help"
+    if os.environ.get("PIKER_MANAGER", "") in ("", "user"):  # most often: nothing to import
+        return ""
+    from piker import paths
+
+    try:
+        manager = paths.manager()
+    except paths.WrongManager as error:
+        return str(error)
+    if name == "up" and manager == "system":
+        return "up runs the suite for you alone; the system's daemons are systemd's to run"
+    return ""
 
 
 def _command(name: str) -> Callable[[list[str]], int]:
@@ -111,18 +135,26 @@ def _forget_output() -> None:
 
 
 def _how_to_start(problem: str) -> str:
-    """For a person to copy; the text of an Unreachable names the unit."""
+    """For a person to copy; the text of an Unreachable names the unit, and may have a command."""
     import re
 
     named = re.search(r"datad@([\w-]+)", problem)
     provider = named[1] if named else "replay"
+    if "`" in problem:
+        return ""
     if "datad" in problem:
-        return (
-            f"Start it with `systemctl --user start datad@{provider}`, or `piker up {provider}`.\n"
-        )
+        return _either(f"datad@{provider}", f"piker up {provider}")
     if "emsd does not listen" in problem:
-        return "Start it with `systemctl --user start emsd.socket`, or `piker up`.\n"
+        return _either("emsd.socket", "piker up")
     return ""
+
+
+def _either(unit: str, by_hand: str) -> str:
+    """Of two ways the one that the manager has, or both."""
+    from piker.paths import manager, systemctl
+
+    other = "" if manager() == "system" else f", or `{by_hand}`"
+    return f"Start it with `{systemctl()} start {unit}`{other}.\n"
 
 
 def overview() -> str:
@@ -130,10 +162,11 @@ def overview() -> str:
     lines = [f"  {name:<12} {help_}" for name, (_, help_) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: piker COMMAND [ARGUMENT…]",
+            "usage: piker [--user|--system] COMMAND [ARGUMENT…]",
             "",
             *lines,
             "",
+            "--user: your own daemons, as without it; --system: the machine's.",
             "`piker COMMAND --help` tells the rest. Most commands take --json.",
             "Exit status: 0, 1 refused or failed, 2 usage, 3 unreachable, 130 interrupted.",
         ]

@@ -1,23 +1,23 @@
-"""Asks whoever runs the suite for its units: pikerd, or the systemd user manager."""
+"""Asks whoever runs the suite for its units: pikerd, or a systemd manager."""
 
 from contextlib import suppress
 
 import trio
 from msgspec import Struct
 
-from piker.cli import desk, lines
+from piker.cli import desk, lines, systemd
+from piker.cli.systemd import Told
 from piker.client import open_daemon
 from piker.errors import Refused, Unreachable
 from piker.interfaces.service import SERVICE, Health, HealthReply
 from piker.interfaces.supervisor import SUPERVISOR, Unit, Units, UnitsReply
-from piker.paths import socket_path
+from piker.paths import manager, socket_path
 
-PATTERNS = [b"datad@*", b"emsd*", b"brokerd@*", b"paperboi@*", b"samplerd*", b"piker*"]
 HEALTH_TIMEOUT_S = 2.0
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """A unit as `piker status` shows it. memory_bytes and pid are null where unknown."""
+    """A unit as `piker status` shows it. Numbers and times, UTC ns, are null where unknown."""
 
     unit: str
     active: str
@@ -26,6 +26,13 @@ class Status(Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     status: str
     conversations: int | None
+    restarts: int | None
+    since_ns: int | None
+    """Since when it is active, or isn't."""
+    failure: str
+    """Its last one, if it failed or was restarted."""
+    manager: str
+    """Who was asked: pikerd, or the systemd manager of the user or the system."""
 
 
 def ask() -> list[Status]:
@@ -46,81 +53,56 @@ async def _notes_of_emsd() -> list[str]:
 
 
 async def _ask() -> list[Status]:
+    if manager() == "system":
+        return [await _status(each, "system") for each in systemd.units()]
     try:
         async with open_daemon("pikerd", None, SUPERVISOR) as client:
             units = (await client.call(Units(), UnitsReply)).units
     except Unreachable:
-        units = _without_pikerd()
-    return [await _with_conversations(unit) for unit in units]
+        return [await _status(each, "user") for each in _without_pikerd()]
+    return [await _status(_as_told(each), "pikerd") for each in units]
 
 
-def _without_pikerd() -> tuple[Unit, ...]:
+def _without_pikerd() -> tuple[Told, ...]:
     """Sockets are what starts daemons: where none is, and nobody to ask, nothing runs."""
     try:
-        return ask_systemd()
+        return systemd.units()
     except Unreachable:
         if any(socket_path("pikerd").parent.parent.glob("*/*.sock")):
             raise
         return ()
 
 
-def ask_systemd() -> tuple[Unit, ...]:
-    """The suite's units of the user manager. Raises Unreachable, also without pystemd."""
-    try:
-        from pystemd.dbusexc import DBusBaseError
-        from pystemd.dbuslib import DBus
-        from pystemd.systemd1 import Manager
-    except ImportError as error:
-        missing = "no pikerd runs, and to ask systemd pystemd is missing: install piker[systemd]"
-        raise Unreachable(missing) from error
-    try:
-        with DBus(user_mode=True) as bus, Manager(bus=bus) as manager:
-            listed = manager.Manager.ListUnitsByPatterns([], PATTERNS)
-            return tuple(sorted((_unit(bus, each) for each in listed), key=lambda unit: unit.unit))
-    except (OSError, DBusBaseError) as error:
-        reason = str(error).partition("\n")[0]  # pystemd's may go on with a joke
-        silent = "no pikerd runs, and no systemd user manager answers"
-        raise Unreachable(f"{silent}: {reason}") from error
-
-
-def _unit(bus: object, listed: tuple[bytes, ...]) -> Unit:
-    name, description, _, active, sub = (each.decode() for each in listed[:5])
-    if not name.endswith(".service"):
-        return Unit(unit=name, description=description, active=active, sub=sub)
-    from pystemd.systemd1 import Unit as SystemdUnit
-
-    with SystemdUnit(name.encode(), bus=bus) as unit:
-        service = unit.Service
-        return Unit(
-            unit=name,
-            description=description,
-            active=active,
-            sub=sub,
-            pid=service.MainPID or None,
-            memory_bytes=_known(service.MemoryCurrent),
-            status=service.StatusText.decode(),
-            restarts=service.NRestarts,
-        )
-
-
-def _known(number: int) -> int | None:
-    """systemd says 2**64 - 1 for what it does not know."""
-    return number if number < 2**63 else None
-
-
-async def _with_conversations(unit: Unit) -> Status:
-    return Status(
+def _as_told(unit: Unit) -> Told:
+    """What pikerd says of a unit; it keeps no times, and logs why one failed."""
+    return Told(
         unit=unit.unit,
         active=unit.active,
         sub=unit.sub,
         pid=unit.pid,
         memory_bytes=unit.memory_bytes,
         status=unit.status,
-        conversations=await _conversations(unit),
+        restarts=unit.restarts if unit.unit.endswith(".service") else None,
     )
 
 
-async def _conversations(unit: Unit) -> int | None:
+async def _status(told: Told, manager: str) -> Status:
+    return Status(
+        unit=told.unit,
+        active=told.active,
+        sub=told.sub,
+        pid=told.pid,
+        memory_bytes=told.memory_bytes,
+        status=told.status,
+        conversations=await _conversations(told),
+        restarts=told.restarts,
+        since_ns=told.since_ns,
+        failure=told.failure,
+        manager=manager,
+    )
+
+
+async def _conversations(unit: Told) -> int | None:
     """Asked of the daemon itself, if it runs: asking must not start one."""
     if unit.active != "active" or not unit.unit.endswith(".service"):
         return None

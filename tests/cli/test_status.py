@@ -14,6 +14,7 @@ from tests.cli.command import piker, running
 from tests.cli.terminal import in_terminal
 
 KEYS = ["unit", "active", "sub", "pid", "memory_bytes", "status", "conversations"]
+KEYS += ["restarts", "since_ns", "failure", "manager"]
 NOTHING = "nothing runs; start with `piker up` or `systemctl --user start datad@replay`\n"
 
 
@@ -30,6 +31,15 @@ def a_socket_is_left(home: Path) -> None:
     directory = home / "run/piker/datad"
     directory.mkdir(parents=True)
     (directory / "replay.sock").touch()
+
+
+@pytest.fixture
+def system(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine's own directories, of the test's, without a manager."""
+    pytest.importorskip("pystemd", reason="the extra piker[systemd] is not installed")
+    monkeypatch.setenv("PIKER_ROOT", str(home / "root"))
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere")
+    return home / "root"
 
 
 def unit(told: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -55,6 +65,7 @@ async def test_json_is_a_list_of_units_of_the_documented_shape(suite: Supervisor
     told = json.loads(out)
     assert [each["unit"] for each in told] == [each.unit for each in suite.units()]
     assert {tuple(each) for each in told} == {tuple(KEYS)}
+    assert {each["manager"] for each in told} == {"pikerd"}
     datad = unit(told, "datad@replay.service")
     assert (datad["active"], datad["sub"], datad["conversations"]) == ("active", "running", 0)
     assert datad["status"].startswith("replay: ")
@@ -85,7 +96,9 @@ async def test_a_pipe_gets_a_line_a_unit(suite: Supervisor) -> None:
     assert (await piker("search", "euro", "--provider", "replay")).status == 0
     status, out, err = await piker("status")
     assert (status, err) == (0, "")
-    lines = [line.split() for line in out.splitlines()]
+    asked, *rows = out.splitlines()
+    assert asked == "asked pikerd"
+    lines = [line.split() for line in rows]
     assert [line[0] for line in lines] == ["unit", *(each.unit for each in suite.units())]
     states = {line[0]: line[1:] for line in lines}
     assert states["datad@replay.service"][0] == "running"
@@ -111,6 +124,10 @@ def test_what_a_unit_says_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) 
         memory_bytes=None,
         status="HALTED: [lunch] back soon",
         conversations=0,
+        restarts=2,
+        since_ns=None,
+        failure="",
+        manager="user",
     )
     show_table([unit])
     assert "HALTED: [lunch] back soon" in capsys.readouterr().out
@@ -139,6 +156,26 @@ async def test_without_any_manager_it_says_that_none_answers(
     assert (status, out) == (3, "")
     assert err.startswith("piker: no pikerd runs, and no systemd user manager answers: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["--system status", "status --system"])
+async def test_of_the_system_it_says_how_to_start_there_and_never_asks_pikerd(
+    line: str, suite: Supervisor, system: Path
+) -> None:
+    told = "nothing runs; start with `sudo systemctl start datad@replay`"
+    other = "; the user manager's daemons are there: `piker --user status`"
+    assert await piker(*line.split()) == (0, f"{told}{other}\n", "")
+    (system / "run/piker").mkdir(parents=True)
+    status, out, err = await piker(*line.split())
+    assert (status, out) == (3, "")
+    assert err.startswith("piker: no systemd system manager answers: ")
+
+
+async def test_status_of_one_manager_takes_the_other_for_nothing_but_a_hint(system: Path) -> None:
+    (system / "run/piker/datad").mkdir(parents=True)
+    (system / "run/piker/datad/replay.sock").touch()
+    told = "; the system manager's daemons are there: `piker --system status`\n"
+    assert await piker("status", "--user") == (0, NOTHING.replace("\n", told), "")
 
 
 async def test_nothing_heavy_is_imported_to_say_that_nothing_runs() -> None:

@@ -1,12 +1,16 @@
 """What `piker` says of itself, and of what it was not meant to be given."""
 
+import os
 import shlex
+import socket
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from piker.cli import COMMANDS
-from tests.cli.command import call, piker, running
+from tests.cli.command import PIKER, call, piker, running
 
 Capture = pytest.CaptureFixture[str]
 
@@ -18,9 +22,86 @@ async def test_help_names_every_command_and_exit_status() -> None:
     assert "0, 1 refused or failed, 2 usage, 3 unreachable, 130 interrupted" in out
 
 
+async def test_before_the_command_it_is_said_whose_daemons_are_meant() -> None:
+    status, out, err = await piker("--system", "search", "euro", "--provider", "replay")
+    assert (status, out) == (3, "")
+    where = "datad@replay does not listen at /run/piker/datad/replay.sock"
+    how = "Start it with `sudo systemctl start datad@replay`.\n"
+    assert err == f"piker: {where}: No such file or directory\n{how}"
+    assert (await piker("--user", "search", "euro", "--provider", "replay")).status == 3
+
+
+async def test_a_manager_that_there_is_not_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIKER_MANAGER", "session")
+    said = "piker: PIKER_MANAGER: expected user or system, was 'session'\n"
+    assert await piker("status") == (2, "", said)
+    monkeypatch.setenv("PIKER_MANAGER", "system")
+    said = "piker: up runs the suite for you alone; the system's daemons are systemd's to run\n"
+    assert await piker("up") == (2, "", said)
+
+
+async def test_both_managers_at_once_are_a_mistake() -> None:
+    said = "piker: expected a command, was '--system'; see piker --help\n"
+    assert await piker("--user", "--system", "status") == (2, "", said)
+
+
+@pytest.mark.parametrize("line", ["search euro --provider sim", "search euro"])
+async def test_who_listens_under_the_other_manager_is_named_and_not_taken_instead(
+    line: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIKER_ROOT", str(home / "root"))
+    sock = home / "root/run/piker/datad/sim.sock"
+    sock.parent.mkdir(parents=True)
+    with closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(sock))
+        listener.listen()
+        status, _, err = await piker(*line.split())
+    assert status == 3
+    assert err.endswith("; the system manager's is there: `piker --system COMMAND`\n")
+    assert err.count("\n") == 1
+
+
+@pytest.fixture
+def roots_sockets(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the system's daemons, which admit root alone."""
+    monkeypatch.setenv("PIKER_ROOT", str(home / "root"))
+    home.chmod(0o755)
+    for below in ("datad/sim", "emsd/view", "emsd/trade"):
+        sock = home / f"root/run/piker/{below}.sock"
+        sock.parent.mkdir(parents=True, exist_ok=True)
+        with closing(socket.socket(socket.AF_UNIX)) as listener:
+            listener.bind(str(sock))
+        sock.chmod(0o660)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(
+    ("line", "group", "groups"),
+    [
+        ("search euro --provider sim", "piker-view", "piker-view"),
+        ("orders", "piker-view", "piker-view"),
+        ("halt lunch", "piker-trade", "piker-view,piker-trade"),
+    ],
+)
+async def test_whom_the_systems_daemons_do_not_admit_is_told_which_group_they_do(
+    line: str, group: str, groups: str, roots_sockets: None
+) -> None:
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *PIKER)
+    async with running("--system", *line.split(), command=nobody) as command:
+        status, out, err = await command.ended()
+    mend = f"it is for the group {group}: `sudo usermod -aG {groups} $USER`, then log in anew"
+    assert (status, out) == (3, "")
+    assert err.endswith(f".sock: Permission denied; {mend}\n")
+
+
 async def test_without_a_command_it_tells_them_and_that_one_was_expected() -> None:
     status, out, _ = await piker()
-    assert (status, out.partition("\n")[0]) == (2, "usage: piker COMMAND [ARGUMENT…]")
+    assert (status, out.partition("\n")[0]) == (
+        2,
+        "usage: piker [--user|--system] COMMAND [ARGUMENT…]",
+    )
 
 
 async def test_the_version_is_a_line() -> None:
@@ -40,7 +121,9 @@ def test_each_command_tells_how_it_is_used(command: str, capfd: Capture) -> None
     assert out.startswith(f"usage: piker {command} ")
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"up", "status", "config", "resume"}))
+@pytest.mark.parametrize(
+    "command", sorted(COMMANDS.keys() - {"up", "status", "doctor", "config", "resume"})
+)
 def test_each_command_that_takes_something_shows_an_example(command: str, capfd: Capture) -> None:
     call(command, "--help")
     assert f"\nExample: piker {command} " in capfd.readouterr().out
