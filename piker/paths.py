@@ -120,6 +120,11 @@ def systemctl() -> str:
     return "sudo systemctl" if manager() == "system" else "systemctl --user"
 
 
+def journalctl(unit: str) -> str:
+    """The command that shows a unit's log."""
+    return f"journalctl {'' if manager() == 'system' else '--user '}-u {unit}"
+
+
 def fitting(path: Path) -> str:
     """The path of a socket, as long as the kernel takes it; else an OSError that names it."""
     length = len(os.fsencode(path))

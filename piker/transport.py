@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import trio
 
+from piker import paths
 from piker.core.framing import Splitter
 from piker.errors import Unreachable
-from piker.paths import fitting
 
 RECEIVE_BYTES = 64 * 1024
 """Read at once; below the size from which malloc maps and unmaps memory at every call."""
@@ -205,7 +205,7 @@ async def connect(path: str, unit: str, timeout_s: float = CONNECT_TIMEOUT_S) ->
     Raises Unreachable, naming the unit.
     """
     try:
-        fitting(Path(path))
+        paths.fitting(Path(path))
     except OSError as error:
         raise Unreachable(f"{unit}: {error}") from error
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -222,7 +222,7 @@ async def connect(path: str, unit: str, timeout_s: float = CONNECT_TIMEOUT_S) ->
         raise
     sock.close()
     raise Unreachable(
-        f"{unit} took no connection within {timeout_s:g} s; see journalctl --user -u {unit}"
+        f"{unit} took no connection within {timeout_s:g} s; see {paths.journalctl(unit)}"
     )
 
 

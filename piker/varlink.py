@@ -21,7 +21,7 @@ import msgspec
 import trio
 from msgspec import Raw, Struct
 
-from piker import __version__
+from piker import __version__, paths
 from piker.core.description import describe
 from piker.errors import Fault, Refused, Unreachable
 from piker.interfaces import Call, Interface, Method, Reply
@@ -654,4 +654,4 @@ def _decoder(reply: type[Reply]) -> Callable[[bytes], Any]:
 
 
 def _journal(unit: str) -> str:
-    return f"its log: journalctl --user -u {unit}"
+    return f"its log: {paths.journalctl(unit)}"
