@@ -221,8 +221,7 @@ def test_each_sandbox_has_the_directories_of_those_it_may_connect_to_and_no_othe
 @pytest.mark.parametrize("name", BOUND)
 def test_a_sandbox_hides_homes_and_all_of_run_and_var(name: str, manager: str) -> None:
     hidden = words(name, manager, "Service", "TemporaryFileSystem")
-    assert {"/run:ro", "/var:ro"} <= set(hidden)
-    assert words(name, manager, "Service", "ProtectHome")[-1] in {"tmpfs", "yes"}
+    assert {"/home:ro", "/root:ro", "/run:ro", "/var:ro"} <= set(hidden)
 
 
 @pytest.mark.parametrize("name", BOUND)
@@ -231,7 +230,7 @@ def test_a_unit_without_its_drop_ins_hides_what_it_needs_to_start(name: str) -> 
     named = Name.of(name)
     assert named is not None
     alone = (UNITS / named.file).read_text()
-    assert "TemporaryFileSystem=/run:ro /var:ro\n" in alone
+    assert "TemporaryFileSystem=/home:ro /root:ro /run:ro /var:ro\n" in alone
     assert "%t/systemd/notify" not in alone
 
 
