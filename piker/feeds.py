@@ -87,6 +87,7 @@ class Feed:
                 self._followers[fqme] -= 1
                 if not self._followers[fqme]:
                     del self._followers[fqme]
+                    self._cover(fqme)
                     self._parted[fqme] = self._followed.pop(fqme)
             self._want()
 
@@ -188,10 +189,15 @@ class Feed:
         for fqme in self._parted.keys() - _names(self._wanted.seen):
             del self._parted[fqme]
         for fqme, data in self._followed.items():
-            if data.state.state == "live" and data.heard_ns > data.state.since_ns:
-                self._bars.cover(fqme, data.state.since_ns, data.heard_ns)
+            self._cover(fqme)
             self._announce(data, wall_ns, boot_ns)
             self._bars.close(fqme, data.now_ns(wall_ns))
+
+    def _cover(self, fqme: str) -> None:
+        """Up to the newest that was heard, also where that is in the midst of a bar."""
+        data = self._followed[fqme]
+        if data.state.state == "live" and data.heard_ns > data.state.since_ns:
+            self._bars.cover(fqme, data.state.since_ns, data.heard_ns)
 
     def _announce(self, data: MarketData, wall_ns: int, boot_ns: int) -> None:
         before = data.state

@@ -510,6 +510,21 @@ async def test_bars_cover_nothing_from_before_they_were_made() -> None:
             assert reader.coverage() == [(WALL_NS + 10 * NS, WALL_NS + 15 * NS)]
 
 
+async def test_bars_cover_all_that_was_heard_until_nobody_followed_any_more() -> None:
+    async with a_desk() as desk:
+        async with desk.reading("eurusd", 1) as replies:
+            await anext(replies)
+            desk.venue.say(quote(tick("bid", 1.0)))
+            await trio.sleep(5.4)
+            desk.venue.say(quote(tick("bid", 2.0)))
+            await wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
+        async with desk.reading("eurusd", 1) as replies:
+            _, reader = await anext(replies)
+            (covered,) = reader.coverage()
+    assert covered[1] - WALL_NS == 5_400_000_000
+
+
 async def test_bars_that_nobody_read_for_a_while_are_dropped() -> None:
     async with a_desk() as desk:
         async with desk.reading("eurusd", 1) as replies:
