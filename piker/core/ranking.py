@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from rapidfuzz import fuzz, process
+
 LONGEST_PATTERN = 64
 """Letters of a pattern that count: more than any name has, and the time to match grows by it."""
 
@@ -41,8 +43,6 @@ def _placed(pattern: str, texts: Sequence[str], holding: list[int], limit: int) 
 
 
 def _alike(pattern: str, texts: Sequence[str], without: set[int], limit: int) -> list[int]:
-    from rapidfuzz import fuzz, process  # slow to import, and only searching needs it
-
     found = process.extract(
         pattern,
         texts,

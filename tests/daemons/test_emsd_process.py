@@ -20,7 +20,7 @@ from piker.interfaces.orders import (
 from piker.interfaces.service import SERVICE, Health, HealthReply
 from piker.transport import listen
 from piker.varlink import open_client
-from tests.fakes.manager import a_daemon
+from tests.fakes.manager import TELLING_IMPORTS, a_daemon
 from tests.fakes.papershop import a_served_desk
 from tests.fakes.tradinghouse import alert, configure
 
@@ -43,6 +43,14 @@ async def test_told_to_end_with_a_reason_to_live_it_exits_75_and_else_0() -> Non
             async with open_client(path, ORDERS, "emsd") as client:
                 await client.call(Cancel(oid="a-1"), OrderReply)
             assert await emsd.end() == 0
+
+
+async def test_it_has_imported_all_that_it_will_need_when_it_is_ready() -> None:
+    async with a_served_desk(), a_daemon("emsd", environment=TELLING_IMPORTS) as emsd:
+        before = emsd.imported()
+        await submit("a-1")
+        assert before
+        assert emsd.imported() == before
 
 
 async def test_what_was_acknowledged_is_there_after_a_kill() -> None:

@@ -34,6 +34,7 @@ from piker.interfaces.data import (
     DescribeMarket,
     MarketReply,
     Search,
+    SearchReply,
     Watch,
     WatchReply,
 )
@@ -59,7 +60,7 @@ from piker.service import Doors, Part, Report, Service
 from piker.sharedbars import BarReader
 from piker.transport import listen
 from piker.varlink import Conversation, Server, open_client
-from tests.fakes.manager import Manager, a_daemon
+from tests.fakes.manager import TELLING_IMPORTS, Manager, a_daemon
 from tests.fakes.parrot import (
     PARROT,
     Brood,
@@ -275,6 +276,23 @@ async def test_told_to_end_from_a_terminal_it_just_ends(home: Path) -> None:
     (home / "etc" / "piker.toml").write_text("[datad]\nkeep = ['eurusd.spot.replay']")
     async with a_daemon("datad", "replay") as daemon:
         assert await daemon.end(signal.SIGINT) == 0
+
+
+# --- what an upgrade replaces under it
+
+
+async def test_a_datad_has_imported_all_that_it_will_need_when_it_is_ready() -> None:
+    async with a_daemon("datad", "replay", environment=TELLING_IMPORTS) as daemon:
+        before = daemon.imported()
+        async with daemon.client(DATA) as client:
+            await client.call(Search(pattern="eursud"), SearchReply)
+            asked = client.replies(Watch(markets=("eurusd.spot.replay",)), WatchReply)
+            async with aclosing(asked) as replies:
+                async for reply, _ in replies:
+                    if reply.quotes:
+                        break
+        assert before
+        assert daemon.imported() == before
 
 
 # --- what can't work

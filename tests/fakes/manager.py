@@ -19,6 +19,9 @@ from piker.varlink import Client, open_client
 PATIENCE_S = 30
 """No daemon takes longer to do what a test asks of it."""
 
+TELLING_IMPORTS = {"PYTHONPROFILEIMPORTTIME": "1"}
+"""An environment in which Python says on stderr what it imports, when it does."""
+
 _EXEC = """
 import fcntl, os, sys
 given = [int(number) for number in sys.argv[1].split(",") if number]
@@ -104,6 +107,11 @@ class Running:
     def stderr(self) -> str:
         """What it has written for people."""
         return self._stderr.read_text()
+
+    def imported(self) -> list[str]:
+        """The modules that it has imported, if it was started with `TELLING_IMPORTS`."""
+        lines = self.stderr().splitlines()
+        return [line.rpartition("|")[2].strip() for line in lines if line.startswith("import time")]
 
 
 @asynccontextmanager
