@@ -3,21 +3,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := packaging/requirements
+RELEASE ?= bookworm
 
-.PHONY: help demo test lint bench torture setup clean
+.PHONY: help demo test test-vm lint bench torture deb setup clean
 help:
 	@echo "make demo    show live quotes and bars on recorded data, about twenty seconds"
 	@echo "make test    linters and all tests"
+	@echo "make test-vm the suite on Debian's own kernels, emulated; half an hour a release"
 	@echo "make lint    linters alone"
 	@echo "make bench   measure speed and weight; ONLY=fanout runs one"
 	@echo "make torture kill -9 daemons and venue a thousand times; KILLS=50 SEED=1 as you like"
+	@echo "make deb     build dist/piker_*.deb for Debian 12; RELEASE=trixie for Debian 13"
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m piker.cli.demo
 
 test: $(VENV)/.test
 	@packaging/prepare tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/system
+	$(BIN)/python -m pytest --numprocesses=2 tests/system
+
+test-vm: $(VENV)/.test
+	@packaging/prepare vm
+	$(BIN)/python -m pytest tests/vm
 
 lint: $(VENV)/.test
 	$(BIN)/python -m pytest tests/test_linters.py
@@ -27,6 +35,10 @@ bench: $(VENV)/.bench
 
 torture: $(VENV)/.test
 	@$(BIN)/python -m tests.torture $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+
+deb: $(VENV)/.run
+	@packaging/prepare image $(RELEASE)
+	@$(BIN)/python packaging/deb.py build $(RELEASE)
 
 setup: $(VENV)/.test
 

@@ -1,20 +1,20 @@
-"""Root filesystems to test on: a minimal Debian, and piker with its libraries as layers over it.
+"""Root filesystems: a minimal Debian to test on, and one more that the package is built in.
 
-`python packaging/image.py bookworm` makes what needs the network, once, under build/: the image,
-the wheels and the layer of libraries. Later runs find them there by what determines them.
+`python packaging/image.py bookworm` makes what needs the network, once, under build/: both of
+them, and the wheels of what piker runs with. Later runs find them there by what determines them.
 """
 
 import argparse
 import fcntl
 import hashlib
-import importlib.util
 import os
 import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from ast import literal_eval
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,30 +23,52 @@ import nspawn
 CHECKOUT = Path(__file__).resolve().parent.parent
 BUILD = CHECKOUT / "build"
 LOCKS = CHECKOUT / "packaging" / "requirements"
+RELEASES = ("bookworm", "trixie")
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# libstdc++6 is what the wheels of numpy and rapidfuzz take from the system; tzdata says when a
-# trading day ends.
-PACKAGES = "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,python3,libstdc++6,tzdata"
+# What the package depends on or recommends, and what boots.
+PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "polkitd"),
+    *("python3", "libstdc++6", "tzdata", "passwd"),
+)
+# debian/control's Build-Depends, and what tests the package.
+BUILD_PACKAGES = (
+    *("build-essential", "debhelper", "pkg-config", "libsystemd-dev", "bash-completion"),
+    *("python3-dev", "python3-pip", "python3-venv", "scdoc", "mandoc"),
+    *("lintian", "autopkgtest", "ca-certificates"),
+)
+# Where systemd says which directories are its own.
+OF_RELEASE = {"bookworm": (), "trixie": ("systemd-dev",)}
 
 # What the units of piker need, and nothing that delays `running`. $1 is the root filesystem.
-# The journal is persistent, since only then is a user's apart from the system's.
+# The journal is persistent, since only then is a user's apart from the system's. What dpkg left
+# out is out; of piker's package it installs all.
 CUSTOMIZE = """
+set -e
 chroot "$1" useradd --uid 1000 --create-home --shell /bin/sh trader
-mkdir -p "$1/var/lib/systemd/linger" "$1/var/log/journal" "$1/usr/lib/piker"
+mkdir -p "$1/var/lib/systemd/linger" "$1/var/log/journal"
 touch "$1/var/lib/systemd/linger/trader"
+rm -f "$1/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 : >"$1/etc/machine-id"
 SYSTEMD_LOG_LEVEL=warning systemd-machine-id-setup --root="$1"
 systemctl --quiet --root="$1" mask getty.target console-getty.service \
-    dpkg-db-backup.timer fstrim.timer systemd-tmpfiles-clean.timer
+    dpkg-db-backup.timer fstrim.timer systemd-tmpfiles-clean.timer \
+    apt-daily.timer apt-daily-upgrade.timer
 """
 
-# Installs the wheels of /mnt into /usr/lib/piker with the image's Python; /media has pip's own.
-INSTALL = """
-python3 -m venv --without-pip /usr/lib/piker
-PYTHONPATH=$(echo /media/pip-*.whl) PYTHONDONTWRITEBYTECODE=1 /usr/lib/piker/bin/python -m pip \
-    install --quiet --no-deps --no-index --no-cache-dir --root-user-action=ignore /mnt/*.whl
+# With that release's own Python. What builds is pinned as well: nothing but these files is used.
+COLLECT = """
+export HOME=/tmp
+python3 -m pip install --quiet --no-deps --require-hashes --target=/tmp/tools \
+    --requirement=/mnt/locks/build.txt --requirement=/mnt/locks/native.txt
+python3 -m pip wheel --quiet --no-deps --require-hashes --wheel-dir=/mnt/wheels/build \
+    --requirement=/mnt/locks/build.txt
+PYTHONPATH=/tmp/tools python3 -m pip wheel --quiet --no-deps --no-build-isolation \
+    --require-hashes --wheel-dir=/mnt/wheels/run --requirement=/mnt/locks/systemd.txt
 """
+
+SURROUNDINGS = ("SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
+"""What else says how the network is reached from here."""
 
 
 @dataclass(frozen=True)
@@ -57,70 +79,143 @@ class Image:
 
     @property
     def root(self) -> Path:
-        """The root filesystem; read-only for all who use it."""
-        return BUILD / "images" / f"{self.release}-{_digest(PACKAGES, CUSTOMIZE)}"
+        """The root filesystem that boots; read-only for all who use it."""
+        return self._at("root", PACKAGES)
+
+    @property
+    def build_root(self) -> Path:
+        """The same and what builds and tests the package."""
+        return self._at("build", self._build_packages)
 
     @property
     def wheels(self) -> Path:
-        """Wheels: in run/ what piker runs with, in build/ what installs and builds piker."""
-        return BUILD / "wheels" / _digest(_lock().read_text(), platform.python_version())
-
-    @property
-    def libraries(self) -> Path:
-        """The layer with what piker runs with."""
-        return self.root.with_name(f"{self.root.name}-{_digest(self.wheels.name, INSTALL)}")
+        """Wheels: in run/ what piker runs with, in build/ what builds piker's."""
+        locks = [path.read_text() for path in _locks()]
+        return BUILD / "wheels" / f"{self.release}-{digest(COLLECT, *locks)}"
 
     @property
     def ready(self) -> bool:
         """Whether everything is there that needs the network to be made."""
-        return self.root.is_dir() and self.wheels.is_dir() and self.libraries.is_dir()
+        return all(path.is_dir() for path in (self.root, self.build_root, self.wheels))
 
     def prepare(self) -> None:
         """Make what is missing."""
-        with _locked(BUILD / "images.lock"):
-            _cached(self.root, lambda path: _debootstrap(self.release, path))
-            _cached(self.wheels, self._collect)
-            _cached(self.libraries, lambda path: self._install(self.wheels / "run", path))
+        with locked(BUILD / "images.lock"):
+            cached(self.root, lambda path: _debootstrap(self.release, PACKAGES, path))
+            packages = self._build_packages
+            cached(self.build_root, lambda path: _debootstrap(self.release, packages, path))
+            cached(self.wheels, self._collect)
 
-    def install_piker(self, layer: Path) -> None:
-        """Fill an empty directory with piker and its units, as the checkout has them now."""
-        with tempfile.TemporaryDirectory() as wheel:
-            _pip_wheel(
-                *("--no-deps", "--no-build-isolation", "--wheel-dir", wheel, str(CHECKOUT)),
+    def root_with(self, kind: str, *packages: str) -> Path:
+        """A root filesystem that boots and has these packages as well, made if it is missing."""
+        root = self._at(kind, (*PACKAGES, *packages))
+        with locked(BUILD / "images.lock"):
+            cached(root, lambda path: _debootstrap(self.release, (*PACKAGES, *packages), path))
+        return root
+
+    def run(
+        self,
+        script: str,
+        *options: str,
+        base: Path | None = None,
+        disk: Path | None = None,
+        online: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run a shell script in the build root or another one, which stays as it is.
+
+        What it writes is gone afterwards, or is in `disk`/upper. `online` is the environment of
+        one that needs the network.
+        """
+        name = f"piker-build-{os.getpid()}"
+        environment = dict(online or {})
+        with ExitStack() as stack:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=name))) / "root"
+            groups = stack.enter_context(nspawn.control_groups(name))
+            mounted = nspawn.mounts(root, [base or self.build_root], disk)
+            namespace = stack.enter_context(mounted)
+            own = [f"--directory={root}", f"--machine={name}", "--as-pid2", *options]
+            own += nspawn.OFFLINE if online is None else nspawn.ONLINE
+            # by name, so that no value stands in an argument
+            own += [f"--setenv={each}" for each in environment]
+            subprocess.run(
+                nspawn.command(groups, namespace, [*own, "sh", "-ec", script]),
+                env=nspawn.environment(environment),
+                check=True,
+                stdin=subprocess.DEVNULL,
             )
-            self._install(Path(wheel), layer)
-        _install_units(layer)
+
+    @property
+    def _build_packages(self) -> tuple[str, ...]:
+        return (*PACKAGES, *BUILD_PACKAGES, *OF_RELEASE[self.release])
+
+    def _at(self, kind: str, packages: Sequence[str]) -> Path:
+        return BUILD / "images" / f"{self.release}-{kind}-{digest(CUSTOMIZE, *packages)}"
 
     def _collect(self, path: Path) -> None:
-        _expect_same_python(self.root)
-        _pip_wheel("--wheel-dir", str(path / "run"), "--require-hashes", "-r", str(_lock()))
-        _pip_wheel("--wheel-dir", str(path / "build"), "pip")
-
-    def _install(self, wheels: Path, layer: Path) -> None:
-        piker = layer / "usr/lib/piker"
-        piker.mkdir(parents=True)
-        binds = [f"--bind={piker}:/usr/lib/piker", f"--bind-ro={wheels}:/mnt"]
-        tools = f"--bind-ro={self.wheels / 'build'}:/media"
-        run_inside(self.root, INSTALL, *binds, tools)
+        settings = _network_settings()
+        paths = {str(found) for value in settings.values() for found in _paths(value)}
+        binds = [f"--bind-ro={each}" for each in sorted({*paths, "/etc/ssl/certs", "/etc/hosts"})]
+        binds += [f"--bind={path}:/mnt/wheels", f"--bind-ro={LOCKS}:/mnt/locks"]
+        self.run(COLLECT, *binds, online=settings)
 
 
-def run_inside(root: Path, script: str, *options: str) -> None:
-    """Run a shell script in a root filesystem that stays as it is, without network."""
-    name = f"piker-build-{os.getpid()}"
-    own = [f"--machine={name}", f"--directory={root}", "--read-only", *options]
-    with nspawn.control_groups(name) as groups:
-        subprocess.run(
-            nspawn.command(groups, [], [*own, "sh", "-ec", script]),
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
+def cached(path: Path, make: Callable[[Path], None]) -> None:
+    """Make a directory that is missing, whole or not at all."""
+    if path.is_dir():
+        return
+    print(f"image: making {path.relative_to(CHECKOUT)}", file=sys.stderr)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as temporary:
+        new = Path(temporary) / path.name
+        new.mkdir()
+        make(new)
+        new.rename(path)
 
 
-def _debootstrap(release: str, path: Path) -> None:
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone among those that name the same lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def digest(*determinants: str) -> str:
+    """A short name for what is determined by these."""
+    return hashlib.sha256("\0".join(determinants).encode()).hexdigest()[:12]
+
+
+def _locks() -> list[Path]:
+    return [LOCKS / f"{name}.txt" for name in ("systemd", "build", "native")]
+
+
+def _network_settings() -> dict[str, str]:
+    """The host's settings of pip, wherever they stand, as an environment for one elsewhere."""
+    settings = {each: os.environ[each] for each in SURROUNDINGS if each in os.environ}
+    for line in _output(sys.executable, "-m", "pip", "config", "list").splitlines():
+        key, _, value = line.partition("=")
+        name = key.rpartition(".")[2].replace("-", "_").upper()
+        settings[f"PIP_{name}"] = str(literal_eval(value))
+    return settings
+
+
+def _paths(value: str) -> list[Path]:
+    """The files and directories of this host that a setting names.
+
+    The pages of an index in files lead to what lies beside it.
+    """
+    words = value.split()
+    named = [Path(word) for word in words]
+    named += [Path(word.removeprefix("file://")).parent for word in words if ":" in word]
+    return [path for path in named if path.is_absolute() and path.exists()]
+
+
+def _debootstrap(release: str, packages: Sequence[str], path: Path) -> None:
     subprocess.run(
         [
             *("mmdebstrap", "--quiet", "--mode=root", "--variant=essential"),
-            *(f"--include={PACKAGES}", f"--customize-hook={CUSTOMIZE.strip()}"),
+            *(f"--include={','.join(packages)}", f"--customize-hook={CUSTOMIZE.strip()}"),
             *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "locale", "man")),
             *(f"--keyring={KEYRING}", *_proxies(), release, str(path), *_sources(release)),
         ],
@@ -156,61 +251,14 @@ def _proxies() -> list[str]:
     ]
 
 
-def _lock() -> Path:
-    """The lock file of what piker runs with: with pystemd, where it could be built."""
-    return LOCKS / ("systemd.txt" if importlib.util.find_spec("pystemd") else "run.txt")
-
-
-def _expect_same_python(root: Path) -> None:
-    ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    if not (root / "usr/bin" / ours).exists():
-        raise SystemExit(f"image: wheels are made by {ours}, which {root.name} doesn't have")
-
-
-def _pip_wheel(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", *arguments], check=True)
-
-
-def _install_units(layer: Path) -> None:
-    """Units and their drop-ins where the package puts them."""
-    for manager in ("user", "system"):
-        target = layer / "usr/lib/systemd" / manager
-        subprocess.run([CHECKOUT / "packaging/install-units", manager, target], check=True)
-
-
-def _cached(path: Path, make: Callable[[Path], None]) -> None:
-    """Make a directory that is missing, whole or not at all."""
-    if path.is_dir():
-        return
-    print(f"image: making {path.relative_to(CHECKOUT)}", file=sys.stderr)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as temporary:
-        new = Path(temporary) / path.name
-        new.mkdir()
-        make(new)
-        new.rename(path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _digest(*determinants: str) -> str:
-    return hashlib.sha256("\0".join(determinants).encode()).hexdigest()[:12]
-
-
 def _output(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def main() -> None:
-    """Make what tests on one release need."""
+    """Make what builds the package for one release, and what tests on it need."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("release", help="a Debian release, by its code name: bookworm")
+    parser.add_argument("release", help="a Debian release, by its code name", choices=RELEASES)
     Image(parser.parse_args().release).prepare()
 
 

@@ -1,15 +1,16 @@
 """A machine under test: a real systemd booted in half a second, and gone without a trace.
 
-    with Machine([piker, libraries, root]) as machine:
+    with Machine([package, root]) as machine:
         machine.systemctl_user("start", "datad@replay")
 
-Its root filesystem is an overlay: layers that stay as they are, below a tmpfs.
+Its root filesystem is an overlay: layers that stay as they are, below memory.
 """
 
 import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -24,20 +25,22 @@ import nspawn
 
 # Longer than any step takes on a loaded build machine; nothing sleeps for it.
 TIMEOUT_S = 30
+INSTALL_TIMEOUT_S = 120
 POLL_S = 0.05
 
 USER = "trader"
 UID = 1000
 RUNTIME_DIRECTORY = f"/run/user/{UID}"
-USER_ENVIRONMENT = {
-    "HOME": f"/home/{USER}",
-    "USER": USER,
-    "LANG": "C.UTF-8",
-    "PATH": "/usr/lib/piker/bin:/usr/bin:/bin",
-    "XDG_RUNTIME_DIR": RUNTIME_DIRECTORY,
-    "DBUS_SESSION_BUS_ADDRESS": f"unix:path={RUNTIME_DIRECTORY}/bus",
-}
 ROOT_ENVIRONMENT = {"HOME": "/root", "LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin"}
+
+# What a real machine's root has and nspawn withholds. Without the first, filters of addresses do
+# nothing; without the second, networks of a unit's own fail open; the rest is what attacks try.
+PRIVILEGES = (
+    "--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON,CAP_SYS_RESOURCE",
+    "--system-call-filter=bpf perf_event_open pidfd_getfd",
+)
+# of PID 1, see systemd(1)
+POWEROFF = signal.SIGRTMIN + 4
 
 # Connects and hands the sockets over its standard input, which is a socket, too.
 CONNECT = """
@@ -60,18 +63,24 @@ class Machine:
     def __init__(self, layers: Sequence[Path]) -> None:
         self.name = f"piker-{os.getpid()}-{next(_numbers)}"
         self._layers = layers
+        self._uids = {USER: UID}
         self._stack = ExitStack()
+        self._power = ExitStack()
         self._directory = Path()
         self._groups: list[Path] = []
+        self._namespace = 0
         self._leader = 0
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Boot it, and wait until the system and the user's manager are up."""
         with ExitStack() as stack:
             self._directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
             stack.callback(shutil.rmtree, self._directory)
-            self._groups = stack.enter_context(nspawn.control_groups(self.name))
-            self._boot(stack)
+            mounted = nspawn.mounts(self._directory / "root", self._layers)
+            self._namespace = stack.enter_context(mounted)
+            stack.callback(self._cut)
+            self._boot()
             self._stack = stack.pop_all()
         return self
 
@@ -81,9 +90,39 @@ class Machine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Cut its power. Control groups can't be removed, and this fails, if a process is left."""
+        """Cut its power, and see that nothing of it is left."""
         self._stack.close()
         assert str(self._directory) not in Path("/proc/self/mountinfo").read_text()
+
+    def reboot(self, *, clean: bool = True) -> None:
+        """Shut it down, or cut its power, and boot it again with what is on its disk."""
+        if clean:
+            assert self._process is not None
+            os.kill(self._leader, POWEROFF)
+            self._process.wait(timeout=TIMEOUT_S)
+        self._cut()
+        self._boot()
+
+    def install(self, package: Path) -> str:
+        """Install a .deb file as it is, without what it depends on; gives what dpkg said."""
+        inside = f"/var/tmp/{package.name}"
+        self.copy(package, inside)
+        done = self.run(["dpkg", "--install", inside], timeout_s=INSTALL_TIMEOUT_S)
+        self.run(["rm", inside])
+        return done.stdout + done.stderr
+
+    def copy(self, source: Path, path: str) -> None:
+        """Copy a file or a directory of this host into the machine, as root's."""
+        target = f"/proc/{self._leader}/root{path}"
+        if source.is_dir():
+            shutil.copytree(source, target, symlinks=True)
+        else:
+            shutil.copy(source, target)
+
+    def add_user(self, name: str, *groups: str) -> None:
+        """Make a user who is in these groups, too, and isn't logged in."""
+        self.run(["useradd", "--create-home", f"--groups={','.join(groups)}", name])
+        self._uids[name] = int(self.run(["id", "--user", name]).stdout)
 
     def run(
         self,
@@ -92,14 +131,15 @@ class Machine:
         user: str | None = None,
         text: str = "",
         check: bool = True,
+        timeout_s: float = TIMEOUT_S,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, as root or as the user; `text` is its input."""
+        """Run a command to its end, as root or as a user; `text` is its input."""
         done = subprocess.run(
             self.command(argv, user=user),
             input=text,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
         )
         if check and done.returncode:
             raise AssertionError(f"{argv} failed, {done.returncode}: {done.stdout}{done.stderr}")
@@ -107,13 +147,27 @@ class Machine:
 
     def command(self, argv: Sequence[str], *, user: str | None = None) -> list[str]:
         """What runs a command in the machine, for a Popen of one's own."""
-        environment = USER_ENVIRONMENT if user else ROOT_ENVIRONMENT
+        environment = self._environment(user) if user else ROOT_ENVIRONMENT
         settings = [f"{name}={value}" for name, value in environment.items()]
         identity = [f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         return [
             *("nsenter", f"--target={self._leader}", "--all", "--root", "--wdns=/"),
             *("setpriv", *identity, "env", "--ignore-environment", *settings, *argv),
         ]
+
+    def systemctl(self, *arguments: str, check: bool = True) -> str:
+        """What `systemctl` prints of the system manager, asked by root."""
+        return self.run(["systemctl", *arguments], check=check).stdout
+
+    def show_system(self, unit: str, name: str) -> str:
+        """One property of a unit of the system manager."""
+        return self.systemctl("show", "--value", f"--property={name}", unit).strip()
+
+    def journal_system(self, unit: str) -> list[Entry]:
+        """What the journal holds of a unit of the system manager, oldest first."""
+        self.run(["journalctl", "--sync"])
+        lines = self.run(["journalctl", "--unit", unit, "--output=json", "--all"]).stdout
+        return [json.loads(line) for line in lines.splitlines()]
 
     def systemctl_user(self, *arguments: str, check: bool = True) -> str:
         """What `systemctl --user` prints."""
@@ -175,30 +229,52 @@ class Machine:
         lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
         return [line.replace("\0", " ").strip() for line in lines]
 
-    def _boot(self, stack: ExitStack) -> None:
-        root = self._directory / "root"
-        root.mkdir()
-        notify = str(self._directory / "notify")
-        notices = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        notices.bind(notify)
-        console = stack.enter_context((self._directory / "console").open("w+"))
-        options = [f"--directory={root}", f"--machine={self.name}", "--boot"]
-        options += ["--notify-ready=yes", "--kill-signal=SIGKILL"]
-        process = subprocess.Popen(
-            nspawn.command(self._groups, _overlay(root, self._layers), options),
-            env={**os.environ, "NOTIFY_SOCKET": notify, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=subprocess.STDOUT,
-        )
-        stack.callback(_end, process)
-        try:
-            self._await_ready(notices)
-        except TimeoutError as error:
-            text = (self._directory / "console").read_text()
-            raise AssertionError(f"not up within {TIMEOUT_S} s: {text}") from error
+    def _boot(self) -> None:
+        with ExitStack() as stack:
+            self._groups = stack.enter_context(nspawn.control_groups(self.name))
+            notices = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            notify = self._directory / "notify"
+            notices.bind(str(notify))
+            stack.callback(notify.unlink)
+            self._process = self._spawn(notify)
+            stack.callback(_end, self._process)
+            try:
+                self._await_ready(notices)
+            except TimeoutError as error:
+                text = (self._directory / "console").read_text()
+                raise AssertionError(f"not up within {TIMEOUT_S} s: {text}") from error
+            # nspawn would wait for us to read what else it says, also when it is told to end
+            notices.close()
+            self._power = stack.pop_all()
         self.run(["systemctl", "start", f"user@{UID}.service"])
         self.run(["systemctl", "is-system-running", "--wait"])
+
+    def _spawn(self, notify: Path) -> subprocess.Popen[bytes]:
+        options = [f"--directory={self._directory}/root", f"--machine={self.name}", "--boot"]
+        options += ["--notify-ready=yes", "--kill-signal=SIGKILL", *nspawn.OFFLINE, *PRIVILEGES]
+        with (self._directory / "console").open("a") as console:
+            return subprocess.Popen(
+                nspawn.command(self._groups, self._namespace, options),
+                env=nspawn.environment({"NOTIFY_SOCKET": str(notify)}),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _cut(self) -> None:
+        """Cut its power. Control groups can't be removed, and this fails, if a process is left."""
+        self._power.close()
+
+    def _environment(self, user: str) -> dict[str, str]:
+        runtime = f"/run/user/{self._uids[user]}"
+        return {
+            "HOME": f"/home/{user}",
+            "USER": user,
+            "LANG": "C.UTF-8",
+            "PATH": "/usr/lib/piker/bin:/usr/bin:/bin",
+            "XDG_RUNTIME_DIR": runtime,
+            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
+        }
 
     def _await_ready(self, notices: socket.socket) -> None:
         """nspawn tells first who the machine's PID 1 is, then that it says READY=1."""
@@ -216,17 +292,6 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"not within {TIMEOUT_S} s: {what}"
         time.sleep(POLL_S)
-
-
-def _overlay(root: Path, layers: Sequence[Path]) -> list[list[str]]:
-    """How to mount the layers at root, below a tmpfs that takes what is written."""
-    lower = ":".join(map(str, layers))
-    options = f"lowerdir={lower},upperdir={root}/upper,workdir={root}/work"
-    return [
-        ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(root)],
-        ["mkdir", f"{root}/upper", f"{root}/work"],
-        ["mount", "-t", "overlay", "-o", options, "overlay", str(root)],
-    ]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

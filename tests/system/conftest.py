@@ -1,34 +1,50 @@
-"""Tests on a real systemd: each gets a machine of its own, with the checkout installed."""
+"""Tests on a real systemd: each gets a machine of its own, with piker's package installed.
+
+A test is run on another release, or on several, by parametrizing `release`:
+
+    @pytest.mark.parametrize("release", ["bookworm", "trixie"])
+"""
 
 import os
 import shutil
 import sys
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "packaging"))
 
+from deb import Package
 from image import BUILD, Image
 from machine import Machine
 
-RELEASE = "bookworm"
 TOOLS = ("systemd-nspawn", "mmdebstrap", "nsenter", "setpriv", "unshare")
 
 
-@pytest.fixture(scope="session")
-def layers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Debian, the libraries, and piker as the checkout has it now."""
-    image = Image(RELEASE)
+@pytest.fixture
+def release() -> str:
+    """The Debian release that a test runs on, where it doesn't say."""
+    return "bookworm"
+
+
+@pytest.fixture
+def package(release: str) -> Package:
+    """The package of the checkout as it is now; built and installed once."""
+    image = Image(release)
     missing = _missing(image)
     if missing and os.environ.get("PIKER_REQUIRE_SYSTEM_TESTS") == "1":
         pytest.fail(f"tests on a real systemd are required, but {missing}", pytrace=False)
     if missing:
         pytest.skip(f"not run: tests on a real systemd, since {missing}")
-    piker = tmp_path_factory.mktemp("piker-layer")
-    image.install_piker(piker)
-    return [piker, image.libraries, image.root]
+    return _prepared(image)
+
+
+@pytest.fixture
+def layers(package: Package) -> list[Path]:
+    """Debian, and the package over it."""
+    return [package.layer, package.image.root]
 
 
 @pytest.fixture
@@ -42,14 +58,23 @@ def machine(layers: list[Path]) -> Iterator[Machine]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With a failure goes the machine's journal. What was skipped is one line, not one a test."""
+    """With a failure go its machines' journals. What was skipped is one line, not one a test."""
     report = yield
-    machine = getattr(item, "funcargs", {}).get("machine")
-    if report.when == "call" and report.failed and isinstance(machine, Machine):
-        report.sections.append(("journal", _keep_journal(machine, item.name)))
+    if report.when == "call" and report.failed:
+        given = getattr(item, "funcargs", {}).values()
+        for machine in [each for each in given if isinstance(each, Machine)]:
+            report.sections.append(("journal", _keep_journal(machine, item.name)))
     if report.skipped and isinstance(report.longrepr, tuple):
         report.longrepr = (__file__, 1, report.longrepr[2])
     return report
+
+
+@cache
+def _prepared(image: Image) -> Package:
+    """Once a run, so that a checkout that changes meanwhile is tested as it was."""
+    package = Package.of(image)
+    package.prepare()
+    return package
 
 
 def _keep_journal(machine: Machine, name: str) -> str:
@@ -68,4 +93,4 @@ def _missing(image: Image) -> str:
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
     if absent:
         return f"these programs are missing: {', '.join(absent)}"
-    return "" if image.ready else f"no image is built (packaging/image.py {RELEASE})"
+    return "" if image.ready else f"no image is built (packaging/image.py {image.release})"
