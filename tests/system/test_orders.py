@@ -1,69 +1,29 @@
 """Orders in the sandboxes of a real systemd: who is handed what, panic, and resume."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from machine import USER, Machine, wait_until
+from machine import Machine, wait_until
 
 from piker.core.description import describe
 from piker.interfaces.orders import ORDERS, ORDERS_VIEW
-from tests.fakes import simvenue
 from tests.system.asking import SOCKETS, configure, files, is_active, start_and_enter
 from tests.system.dialogue import Dialogue
+from tests.system.trading import (
+    BUY,
+    DARK,
+    LIVE,
+    OIDS,
+    RESTING,
+    STATE,
+    asking,
+    await_state,
+    life_of,
+    open_venue,
+    submit,
+)
 
 pytestmark = pytest.mark.system
-
-STATE = f"/home/{USER}/.config"
-"""Where systemd 252 has the state of a user's services."""
-OIDS = [f"01900000-0000-7000-8000-{number:012x}" for number in range(9)]
-MARKET = "eurusd.spot.replay"
-BUY = {
-    "oid": OIDS[0],
-    "account": "paper.replay",
-    "market": MARKET,
-    "side": "buy",
-    "size": "1000",
-    "kind": "limit",
-    "limit": "1.20000",
-}
-RESTING = {**BUY, "oid": OIDS[1], "limit": "1.00000"}
-DARK = {**BUY, "oid": OIDS[2], "kind": "dark", "limit": None, "trigger": "1.00000", "when": "below"}
-
-
-@contextmanager
-def asking(machine: Machine, daemon: str, door: str) -> Iterator[Dialogue]:
-    """A conversation with a daemon, by one of its sockets."""
-    with Dialogue(*machine.connect(f"{SOCKETS}/{daemon}/{door}.sock")) as talk:
-        yield talk
-
-
-def submit(machine: Machine, order: dict[str, Any]) -> Any:
-    """What emsd answers to an order."""
-    with asking(machine, "emsd", "trade") as talk:
-        return talk.ask("piker.Orders.Submit", {"order": order})
-
-
-def life_of(machine: Machine, oid: str) -> Any:
-    """How an order stands, and how it came to that."""
-    with asking(machine, "emsd", "view") as talk:
-        return talk.ask("piker.Orders.Timeline", {"oid": oid})["parameters"]["life"]
-
-
-def await_state(machine: Machine, oid: str, state: str) -> None:
-    """Wait until an order stands so."""
-    lives: list[Any] = []
-
-    def stands_so() -> bool:
-        lives.append(life_of(machine, oid))
-        return bool(lives[-1]["state"] == state)
-
-    try:
-        wait_until(stands_so, state)
-    except AssertionError as error:
-        raise AssertionError(f"expected {state}, was {lives[-1]}") from error
 
 
 def description(talk: Dialogue) -> str:
@@ -140,26 +100,9 @@ def test_a_paper_order_is_filled(machine: Machine) -> None:
 
 @pytest.fixture
 def venue(machine: Machine) -> Machine:
-    """A machine on which the simulated venue runs, a live account is configured, and its secret."""
-    configure(machine, '[accounts."sim.main"]\nlive = true\n')
-    machine.push(f"{STATE}/piker-credentials/sim/token", "a secret")
-    machine.systemctl_user("start", "datad@sim")
-    sock, book = f"{SOCKETS}/sim-venue/venue.sock", f"/home/{USER}/venue"
-    command = ["/usr/lib/piker/bin/python", "-m", "piker.brokers.sim.venue", sock, book]
-    secret = f"--token-file={STATE}/piker-credentials/sim/token"
-    run = ["systemd-run", "--user", "--quiet", "--unit=venue", "--service-type=notify"]
-    machine.run([*run, *command, secret], user=USER)
+    """A machine on which the simulated venue runs."""
+    open_venue(machine)
     return machine
-
-
-LIVE = {
-    **RESTING,
-    "oid": OIDS[4],
-    "account": "sim.main",
-    "market": simvenue.MARKET,
-    "size": "1",
-    "limit": str(simvenue.FAR),
-}
 
 
 def test_a_live_order_reaches_the_venue_with_the_secret(venue: Machine) -> None:

@@ -1,0 +1,101 @@
+"""What is wrong with what a daemon is given: it says so by name, once, and nothing spins."""
+
+import pytest
+from machine import USER, Machine, wait_until
+
+from tests.system.asking import SOCKETS, configure, is_active
+from tests.system.trading import LIVE, OIDS, STATE, TOKEN, asking, open_venue, submit
+
+pytestmark = pytest.mark.system
+
+SEARCH = "piker.Data.Search"
+
+
+def shown(machine: Machine, unit: str) -> str:
+    """What `systemctl status` shows of a unit."""
+    status = ["systemctl", "--user", "--no-pager", "--full", "status", unit]
+    return machine.run(status, user=USER, check=False).stdout
+
+
+def restarts(machine: Machine, unit: str) -> int:
+    """How often systemd has restarted a service by itself."""
+    return int(machine.show(unit, "NRestarts"))
+
+
+@pytest.mark.parametrize("mode", ["0000", "0600"], ids=["of no mode", "of somebody else"])
+def test_a_credential_that_can_not_be_read_is_named_to_whoever_trades(
+    machine: Machine, mode: str
+) -> None:
+    open_venue(machine)
+    machine.run(["chown", {"0000": USER, "0600": "root"}[mode], TOKEN])
+    machine.run(["chmod", mode, TOKEN])
+    answer = submit(machine, LIVE)
+    if "error" not in answer:  # emsd took it before it had heard of the account
+        wait_until(lambda: "Permission denied" in why_held(machine), "the reason at the order")
+    assert f"Permission denied: {TOKEN}" in shown(machine, "brokerd@sim")
+    assert is_active(machine, "brokerd@sim")
+    assert restarts(machine, "brokerd@sim") == 0
+    assert len(machine.journal_user("brokerd@sim")) < 20
+
+
+def why_held(machine: Machine) -> str:
+    """What `piker order` says of the live order."""
+    return machine.run(["piker", "order", OIDS[4]], user=USER, check=False).stdout
+
+
+def test_a_broken_configuration_is_shown_by_file_key_and_line(machine: Machine) -> None:
+    configure(machine, "\n[datad]\nkeeps = []\n")
+    machine.systemctl_user("start", "datad@replay.socket")
+    with asking(machine, "datad", "replay") as talk:
+        answer = talk.ask(SEARCH, {"pattern": "eur"})
+    assert answer["error"] == "piker.Service.BrokenConfiguration"
+    assert (answer["parameters"]["line"], answer["parameters"]["key"]) == (3, "datad.keeps")
+    status = shown(machine, "datad@replay")
+    assert f"/home/{USER}/.config/piker/piker.toml, line: 3, key: datad.keeps" in status
+    assert restarts(machine, "datad@replay") == 0
+
+
+def test_a_journal_of_somebody_elses_is_left_and_named(machine: Machine) -> None:
+    machine.push(f"{STATE}/piker-emsd/journal.sqlite", "somebody's notes")
+    machine.systemctl_user("start", "emsd.socket", "emsd-trade.socket")
+    assert submit(machine, LIVE)["error"] == "piker.Orders.BrokenJournal"
+    assert "The journal can't be used" in shown(machine, "emsd")
+    assert machine.run(["cat", f"{STATE}/piker-emsd/journal.sqlite"]).stdout == "somebody's notes"
+    assert restarts(machine, "emsd") == 0
+
+
+def test_a_state_directory_that_is_full_is_named(machine: Machine) -> None:
+    machine.push(f"{STATE}/piker-emsd/.keep", "")
+    small = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700,uid=1000", "tmpfs"]
+    machine.run([*small, f"{STATE}/piker-emsd"])
+    machine.run(["dd", "if=/dev/zero", f"of={STATE}/piker-emsd/big", "bs=60k", "count=1"])
+    machine.systemctl_user("start", "emsd.socket", "emsd-trade.socket")
+    answer = submit(machine, LIVE)
+    assert answer["error"] in ("piker.Orders.DiskFull", "piker.Orders.BrokenJournal")
+    assert "full" in shown(machine, "emsd")
+    assert restarts(machine, "emsd") == 0
+
+
+def test_a_state_directory_of_somebody_else_ends_the_attempts_by_itself(machine: Machine) -> None:
+    """systemd fails before emsd can say so: its status does, and nothing goes on for ever."""
+    machine.run(["install", "-d", "-o", USER, STATE])
+    machine.run(["install", "-d", "-m", "700", "-o", "root", f"{STATE}/piker-emsd"])
+    machine.systemctl_user("start", "emsd.socket")
+    asked = machine.run(["piker", "orders"], user=USER, check=False)
+    assert asked.returncode == 3
+    assert "journalctl --user -u emsd" in asked.stderr
+    assert "STATE_DIRECTORY" in shown(machine, "emsd")
+    assert machine.show("emsd.socket", "Result") == "trigger-limit-hit"
+    assert restarts(machine, "emsd") == 0
+
+
+def test_a_socket_path_that_is_taken_by_a_directory_is_left_and_named(machine: Machine) -> None:
+    path = f"{SOCKETS}/emsd/view.sock"
+    machine.systemctl_user("stop", "emsd.socket")
+    machine.run(["mkdir", path], user=USER)
+    machine.systemctl_user("start", "emsd.socket", check=False)
+    asked = machine.run(["piker", "orders"], user=USER, check=False)
+    assert asked.returncode == 3
+    assert f"emsd does not listen at {path}" in asked.stderr
+    assert "Address already in use" in shown(machine, "emsd.socket")
+    assert machine.exists(path)

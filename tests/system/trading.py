@@ -1,0 +1,90 @@
+"""What tests trade with on a real systemd: orders, and the simulated venue."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from machine import USER, Machine, wait_until
+
+from tests.fakes import simvenue
+from tests.system.asking import SOCKETS, configure
+from tests.system.dialogue import Dialogue
+
+STATE = f"/home/{USER}/.config"
+"""Where systemd 252 has the state of a user's services."""
+OIDS = [f"01900000-0000-7000-8000-{number:012x}" for number in range(9)]
+MARKET = "eurusd.spot.replay"
+BUY = {
+    "oid": OIDS[0],
+    "account": "paper.replay",
+    "market": MARKET,
+    "side": "buy",
+    "size": "1000",
+    "kind": "limit",
+    "limit": "1.20000",
+}
+RESTING = {**BUY, "oid": OIDS[1], "limit": "1.00000"}
+DARK = {**BUY, "oid": OIDS[2], "kind": "dark", "limit": None, "trigger": "1.00000", "when": "below"}
+LIVE = {
+    **RESTING,
+    "oid": OIDS[4],
+    "account": "sim.main",
+    "market": simvenue.MARKET,
+    "size": "1",
+    "limit": str(simvenue.FAR),
+}
+
+TOKEN = f"{STATE}/piker-credentials/sim/token"
+# A unit of its user's, since it isn't piker's; there again after a boot.
+VENUE = f"""
+[Service]
+Type=notify
+ExecStartPre=/bin/mkdir -p -m 0700 %t/piker %t/piker/sim-venue
+ExecStart=/usr/lib/piker/bin/python -m piker.brokers.sim.venue \\
+    %t/piker/sim-venue/venue.sock %h/venue --token-file={TOKEN}
+[Install]
+WantedBy=default.target
+"""
+
+
+def open_venue(machine: Machine, also: str = "") -> None:
+    """Have the simulated venue run, and a live account at it configured, with its secret."""
+    configure(machine, f'{also}[accounts."sim.main"]\nlive = true\n')
+    machine.push(TOKEN, "a secret")
+    machine.push(f"/home/{USER}/.config/systemd/user/venue.service", VENUE)
+    machine.systemctl_user("daemon-reload")
+    machine.systemctl_user("enable", "--now", "venue")
+    machine.systemctl_user("start", "datad@sim")
+
+
+@contextmanager
+def asking(machine: Machine, daemon: str, door: str) -> Iterator[Dialogue]:
+    """A conversation with a daemon, by one of its sockets."""
+    with Dialogue(*machine.connect(f"{SOCKETS}/{daemon}/{door}.sock")) as talk:
+        yield talk
+
+
+def submit(machine: Machine, order: dict[str, Any]) -> Any:
+    """What emsd answers to an order."""
+    with asking(machine, "emsd", "trade") as talk:
+        return talk.ask("piker.Orders.Submit", {"order": order})
+
+
+def life_of(machine: Machine, oid: str) -> Any:
+    """How an order stands, and how it came to that."""
+    with asking(machine, "emsd", "view") as talk:
+        return talk.ask("piker.Orders.Timeline", {"oid": oid})["parameters"]["life"]
+
+
+def await_state(machine: Machine, oid: str, state: str) -> None:
+    """Wait until an order stands so."""
+    lives: list[Any] = []
+
+    def stands_so() -> bool:
+        lives.append(life_of(machine, oid))
+        return bool(lives[-1]["state"] == state)
+
+    try:
+        wait_until(stands_so, state)
+    except AssertionError as error:
+        raise AssertionError(f"expected {state}, was {lives[-1]}") from error
