@@ -367,3 +367,25 @@ def test_systemd_finds_a_service_little_exposed(machine: Machine, unit: str) -> 
     machine.systemctl_user("start", unit)
     security = ["systemd-analyze", "--user", "--no-pager", "--threshold=14", "security", unit]
     machine.run(security, user=USER)
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_a_service_without_its_user_namespace_does_not_start(machine: Machine, unit: str) -> None:
+    """systemd 252 ignores most of the sandbox without it: better none than one that runs open."""
+    name, _, rest = unit.partition("@")
+    template = f"{name}@.service" if rest else unit
+    drop_in = f"/home/{USER}/.config/systemd/user/{template}.d/90-open.conf"
+    machine.push(drop_in, "[Service]\nPrivateUsers=no\nRestart=no\n")
+    machine.systemctl_user("daemon-reload")
+    machine.systemctl_user("start", unit, check=False)
+    assert machine.show(unit, "ExecMainStatus") == "226"
+
+
+def test_a_service_that_lost_its_drop_ins_does_not_come_up(machine: Machine) -> None:
+    drop_ins = machine.show("samplerd", "DropInPaths").split()
+    assert len(drop_ins) >= 3
+    machine.run(["rm", *drop_ins])
+    machine.systemctl_user("daemon-reload")
+    machine.systemctl_user("start", "--no-block", "samplerd")
+    wait_until(lambda: machine.show("samplerd", "ExecMainStatus") != "0", "it failed")
+    assert not is_active(machine, "samplerd")
