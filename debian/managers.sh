@@ -17,27 +17,44 @@ each_manager() {
     done
 }
 
-# manage MANAGER ARGUMENT…: systemctl, as the user whose manager it is; it may hang with them.
+# How long one answer of a user's manager may take, s. Who doesn't answer once isn't asked again.
+PATIENCE=60
+SILENT=
+
+# manage MANAGER ARGUMENT…: systemctl, as the user whose manager it is. Nothing of theirs is in the
+# terminal that root's shell has: a session of its own, and files where output would go.
 manage() {
     manager=$1
     shift
     if [ "$manager" = system ]; then
         timeout 300 systemctl "$@" </dev/null
-    else
-        timeout 300 setpriv --reuid="$manager" --regid="$(stat -c %g "/run/user/$manager")" \
-            --clear-groups env -i PATH=/usr/bin:/bin "XDG_RUNTIME_DIR=/run/user/$manager" \
-            systemctl --user "$@" </dev/null
+        return
     fi
+    case " $SILENT " in *" $manager "*) return 124 ;; esac
+    said=$(mktemp -d)
+    answer=0
+    timeout --kill-after=5 "$PATIENCE" setsid --wait setpriv --reuid="$manager" \
+        --regid="$(stat -c %g "/run/user/$manager")" --clear-groups \
+        env -i PATH=/usr/bin:/bin "XDG_RUNTIME_DIR=/run/user/$manager" \
+        systemctl --user "$@" </dev/null >"$said/out" 2>"$said/err" || answer=$?
+    cat "$said/out"
+    cat "$said/err" >&2
+    rm -r "$said"
+    case $answer in 124 | 137) SILENT="$SILENT $manager" ;; esac
+    return "$answer"
 }
 
-# A line for each socket that listens: its name first, then where and for whom.
+# listening MANAGER FILE: a line for each socket that listens, its name first, then where and for
+# whom.
 listening() {
     # shellcheck disable=SC2086
-    manage "$1" show --property=Id,ActiveState,Listen,SocketMode,SocketUser,SocketGroup $SOCKETS |
-        awk 'BEGIN { RS = "" } /ActiveState=active/ {
-            match($0, /Id=[^\n]*/)
-            id = substr($0, RSTART + 3, RLENGTH - 3)
-            gsub(/\n/, " ")
-            print id, $0
-        }' | sort
+    manage "$1" show --property=Id,ActiveState,Listen,SocketMode,SocketUser,SocketGroup $SOCKETS \
+        >"$2.shown" || return
+    awk 'BEGIN { RS = "" } /ActiveState=active/ {
+        match($0, /Id=[^\n]*/)
+        id = substr($0, RSTART + 3, RLENGTH - 3)
+        gsub(/\n/, " ")
+        print id, $0
+    }' "$2.shown" | sort >"$2"
+    rm "$2.shown"
 }

@@ -9,6 +9,7 @@ secret, and is made anew before each start of brokerd@P, by whoever its manager 
 """
 
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from piker.store import credentials
 from piker.store.credentials import ALL, PROBLEMS
 from piker.store.sealed import why_not_loadable
 
+_PROVIDER = re.compile(r"[a-z0-9_][a-z0-9_-]*")
+"""A name that is no way to somewhere else: under the system manager root is who looks."""
 MOST_BYTES = 1024 * 1024
 """The manager refuses a longer one: systemd.exec(5), LoadCredential=."""
 
@@ -30,7 +33,8 @@ def lay_out(provider: str) -> dict[str, str]:
     place = credentials.handed_over(provider)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left in place.iterdir():
-        left.unlink()
+        if left.is_symlink() or not left.is_dir():
+            left.unlink()
     source = credentials.directory(provider)
     try:
         names = {each for each in os.listdir(source) if not each.startswith(".")} - {PROBLEMS}
@@ -79,7 +83,7 @@ def _unlike_a_file(path: Path) -> str:
 
 def main() -> int:
     """python -m piker.handover PROVIDER."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-") or "/" in sys.argv[1]:
+    if len(sys.argv) != 2 or not _PROVIDER.fullmatch(sys.argv[1]):
         print("usage: python -m piker.handover PROVIDER", file=sys.stderr)  # noqa: T201
         return 2
     for name, problem in lay_out(sys.argv[1]).items():

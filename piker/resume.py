@@ -70,6 +70,9 @@ async def run() -> int:
     except (Refused, Unreachable) as error:
         logger.error("emsd is needed, but does not answer: %s: %s", mark.reason, error)
         return 1
+    if health.state == "failed":
+        logger.error("emsd is needed, but can't work: %s: %s", mark.reason, health.status)
+        return 1
     logger.info("emsd looks after its orders again: %s: %s", mark.reason, health.status)
     return 0
 

@@ -171,8 +171,8 @@ class Timeless(CantWork):
     """A daemon on a machine whose clock is not set: ends, to be started again, when it is."""
 
     def reason_to_live(self) -> str:
-        """That it can work now."""
-        return "" if _clock_fault() else "the clock is set"
+        """It waits: when it has ended, nobody may ask for it again when the clock is set."""
+        return "it waits for the clock" if _clock_fault() else "the clock is set"
 
     async def run(self) -> None:
         """Wait until the clock is set."""

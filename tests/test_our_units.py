@@ -115,7 +115,8 @@ def test_our_sockets_are_for_their_user_alone_and_queue_a_crowd(name: str) -> No
     unit = our_socket(name)
     assert (unit.socket_mode, unit.directory_mode, unit.backlog) == (0o600, 0o700, 4096)
     assert (unit.trigger_interval_s, unit.trigger_burst) == (2.0, 50)
-    assert ("/bin/mkdir", "-p", "-m", "0700", "/co", "/co/piker") in unit.prepare
+    private = ("/co", "/co/piker", "/co/piker-credentials")
+    assert ("/bin/mkdir", "-p", "-m", "0700", *private) in unit.prepare
 
 
 OUR_DAEMONS = {

@@ -77,7 +77,10 @@ def _of_any(manager: Whose) -> dict[str, Check]:
 def _of_systemd(manager: Whose) -> dict[str, Check]:
     """What matters where a manager of systemd's does, and not pikerd."""
     user = symptoms.user()
-    log = {"journal": _one(lambda: diagnosis.journal(symptoms.journal(manager), user, manager))}
+    log = {
+        "journal": _one(lambda: diagnosis.journal(symptoms.journal(manager), user, manager)),
+        "boot": _one(lambda: diagnosis.boot(symptoms.resumes(), paths.systemctl())),
+    }
     if manager == "user":
         return log | {
             "lingering": _one(lambda: diagnosis.lingering(user, lingers=lingers(user))),

@@ -71,6 +71,16 @@ def missing_accounts() -> list[str]:
     ]
 
 
+def resumes() -> str:
+    """Whether piker-resume is enabled, in systemctl's word; nothing if that can't be asked."""
+    command = ["systemctl", f"--{paths.manager()}", "is-enabled", "piker-resume.service"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TRY_S)  # noqa: S603 ours
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
 def namespaces() -> Namespaces:
     """What the kernel's settings say, and what comes of trying."""
     files = {name: _sysctl(name) for name in SWITCHES}
@@ -94,13 +104,13 @@ def places(whose: Whose) -> Iterator[Place]:
         yield _place(each, owner, private=not system)
     for each in config.directories()[-1:]:
         for file in (each, *sorted(each.rglob("*"))):
-            yield _place(file, owner, private=False)
+            yield _place(file, owner, private=False, link=True)
     secret = credentials.directory()
     for each in (secret, *_below(secret)):
         yield _place(each, owner, private=True)
     for daemon in ("emsd", "paperboi"):
         its = f"piker-{daemon}" if system else me
-        yield _place(paths.state_of(daemon), its, private=True)
+        yield _place(paths.state_of(daemon), its, private=True, link=True)
 
 
 def _below(directory: Path) -> list[Path]:
@@ -108,9 +118,12 @@ def _below(directory: Path) -> list[Path]:
     return sorted(directory.rglob("*")) if os.access(directory, os.R_OK | os.X_OK) else []
 
 
-def _place(path: Path, expected: str, *, private: bool, needed: bool = False) -> Place:
+def _place(
+    path: Path, expected: str, *, private: bool, needed: bool = False, link: bool = False
+) -> Place:
+    """A link may lead to configuration or state: systemd 254 makes one to what 252 has made."""
     try:
-        found = path.lstat()
+        found = path.stat() if link else path.lstat()
         mode, owner = found.st_mode, name_of(found.st_uid)
     except (FileNotFoundError, NotADirectoryError):
         mode, owner = None, ""

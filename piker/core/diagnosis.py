@@ -142,6 +142,16 @@ def lingering(user: str, *, lingers: bool) -> Finding:
     return _warning("lingering", text, f"sudo loginctl enable-linger {user}")
 
 
+def boot(enabled: str, systemctl: str) -> Finding:
+    """Is what is armed looked after again after a boot or a login?"""
+    if not enabled:
+        return unknown("boot", "is piker-resume enabled?", f"{systemctl} is-enabled piker-resume")
+    if enabled == "enabled":
+        return _ok("boot", "piker-resume brings emsd back if something is armed or open")
+    text = f"piker-resume is {enabled}: after a boot nobody looks after what is armed or open"
+    return _warning("boot", text, f"{systemctl} enable piker-resume emsd.socket emsd-trade.socket")
+
+
 def namespaces(facts: Namespaces) -> Finding:
     """Can a user manager set up a sandbox?"""
     if facts.works:
@@ -168,7 +178,7 @@ def _place(place: Place) -> Finding | None:
         return _problem("permissions", text, "log in anew") if place.needed else None
     if stat.S_ISLNK(place.mode):
         text = f"expected no link, was one: {place.path}"
-        return _problem("permissions", text, f"ls -l {place.path}; then remove it")
+        return _problem("permissions", text, f"move what it leads to here: ls -l {place.path}")
     if place.owner != place.expected_owner:
         text = f"expected one of {place.expected_owner}, was of {place.owner}: {place.path}"
         return _problem("permissions", text, f"sudo chown {place.expected_owner} {place.path}")

@@ -64,6 +64,7 @@ async def test_each_check_is_a_line_and_a_problem_fails_it() -> None:
     assert [check for _, check in lines] == [
         *OF_ANY,
         "journal",
+        "boot",
         "lingering",
         "user namespaces",
         "systemd",
@@ -74,7 +75,7 @@ async def test_each_check_is_a_line_and_a_problem_fails_it() -> None:
 
 async def test_of_the_system_it_looks_for_users_and_groups_and_not_for_lingering() -> None:
     found = await findings("--system")
-    assert list(reversed(found)) == [*OF_ANY, "journal", "users", "groups", "systemd"]
+    assert list(reversed(found)) == [*OF_ANY, "journal", "boot", "users", "groups", "systemd"]
     assert found["systemd"]["text"].startswith("no systemd system manager answers")
 
 

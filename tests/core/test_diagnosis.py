@@ -81,6 +81,15 @@ def test_what_switches_user_namespaces_off_is_named_and_switched_on_for_good(
     assert finding.mend.startswith(f"echo {mended} | sudo tee -a /etc/sysctl.d/")
 
 
+@pytest.mark.parametrize(
+    ("enabled", "level"), [("enabled", "ok"), ("disabled", "warning"), ("masked", "warning")]
+)
+def test_who_would_not_come_back_after_a_boot_is_told_how(enabled: str, level: str) -> None:
+    finding = diagnosis.boot(enabled, "sudo systemctl")
+    assert finding.level == level
+    assert finding.mend.startswith("sudo systemctl enable piker-resume") == (level != "ok")
+
+
 def test_user_namespaces_that_can_be_made_are_well_whatever_the_settings_say() -> None:
     settings = {"kernel.apparmor_restrict_unprivileged_userns": 1}
     assert diagnosis.namespaces(Namespaces(settings=settings, works=True)).level == "ok"
@@ -113,7 +122,7 @@ PLACE = Place(path="/p", mode=stat.S_IFDIR | 0o700, owner="ann", expected_owner=
         (
             replace(PLACE, mode=stat.S_IFLNK | 0o777),
             "expected no link, was one: /p",
-            "ls -l /p; then remove it",
+            "move what it leads to here: ls -l /p",
         ),
         (replace(PLACE, mode=None, needed=True), "/p is not there", "log in anew"),
     ],

@@ -131,7 +131,7 @@ def test_in_the_system_what_cannot_be_decrypted_here_is_not_handed_over(
     assert "a secret" not in str(problems)
 
 
-@pytest.mark.parametrize("arguments", [(), ("-x",), ("../sim",), ("a", "b")])
+@pytest.mark.parametrize("arguments", [(), ("-x",), ("../sim",), ("..",), ("a b",), ("a", "b")])
 def test_what_is_no_provider_is_a_mistake_in_usage(arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "piker.handover", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

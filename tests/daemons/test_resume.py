@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import trio
@@ -25,12 +26,13 @@ SOCKETS_OF_SIM = ["datad@sim.socket", "paperboi@sim.socket", "brokerd@sim.socket
 class Emsd:
     """What says how it is, and counts who asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Literal["running", "failed"] = "running") -> None:
         self.asked = 0
+        self.state = state
 
     async def health(self, call: Health, stream: Stream | None) -> HealthReply:
         self.asked += 1
-        return HealthReply(state="running", since_ns=0, status="2 armed")
+        return HealthReply(state=self.state, since_ns=0, status="2 armed")
 
 
 class Pikerd:
@@ -90,6 +92,14 @@ async def test_with_a_mark_emsd_is_asked_how_it_is() -> None:
         done = await resume()
     assert (done.returncode, emsd.asked) == (0, 1)
     assert "INFO emsd looks after its orders again: 2 armed: 2 armed" in done.stderr.decode()
+
+
+async def test_an_emsd_that_can_not_work_is_a_failure_with_its_reason() -> None:
+    mark()
+    async with served({"emsd": (SERVICE, Emsd("failed"))}):
+        done = await resume()
+    assert done.returncode == 1
+    assert "ERROR emsd is needed, but can't work: 2 armed: 2 armed" in done.stderr.decode()
 
 
 async def test_its_providers_are_listened_for_first_by_pikerd_where_one_runs() -> None:
