@@ -9,7 +9,7 @@ RELEASE ?= bookworm
 help:
 	@echo "make demo    show live quotes and bars on recorded data, about twenty seconds"
 	@echo "make test    linters and all tests"
-	@echo "make test-vm the suite on Debian's own kernels, emulated; half an hour a release"
+	@echo "make test-vm the suite on Debian's own kernels, emulated; a quarter to half an hour a release"
 	@echo "make lint    linters alone"
 	@echo "make bench   measure speed and weight; ONLY=fanout runs one"
 	@echo "make torture kill -9 daemons and venue a thousand times; KILLS=50 SEED=1 as you like"
