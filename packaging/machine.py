@@ -248,6 +248,8 @@ class Machine:
             self._power = stack.pop_all()
         self.run(["systemctl", "start", f"user@{UID}.service"])
         self.run(["systemctl", "is-system-running", "--wait"])
+        # until what a login starts has ended, piker-resume among it; it may have failed
+        self.systemctl_user("is-system-running", "--wait", check=False)
 
     def _spawn(self, notify: Path) -> subprocess.Popen[bytes]:
         options = [f"--directory={self._directory}/root", f"--machine={self.name}", "--boot"]

@@ -5,6 +5,7 @@ SQLite's locks (https://www.sqlite.org/howtocorrupt.html, section 2.2). So only 
 looks at the bytes itself, and it does so when nobody here can have it open.
 """
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -14,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from piker.errors import Refused
-from piker.interfaces.orders import BrokenJournal
+from piker.interfaces.orders import BrokenJournal, DiskFull
+from piker.store.ballast import free_bytes
 from piker.store.schema import APPLICATION_ID, STEPS, NotAJournal, migrate, version_of
 
 MAGIC = b"SQLite format 3\0"
@@ -24,6 +26,9 @@ BUSY_S = 5.0
 """How long another connection may hold the journal (somebody looks at it with a tool) before that
 is a fault."""
 
+NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""Results that say so (https://www.sqlite.org/rescode.html): SQLITE_FULL is of ENOSPC only, a quota
+or a file that may not grow is an error of a write."""
 MISUSE = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 """What SQLite raises of a bug of ours, not of the file."""
 
@@ -33,16 +38,28 @@ def broken(path: Path, problem: str) -> BrokenJournal:
     return BrokenJournal(path=str(path), problem=problem)
 
 
+def full(path: Path) -> DiskFull:
+    """The fault that names where a journal has no room."""
+    return DiskFull(path=str(path.parent), free_bytes=free_bytes(path.parent))
+
+
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Turns what the file system or SQLite says of a journal into Refused(BrokenJournal)."""
+    """Turns what the file system or SQLite says of a journal into a Refused that names it.
+
+    That is a BrokenJournal, or DiskFull where there is no room to make one or to see to it.
+    """
     try:
         yield
     except MISUSE:
         raise
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Refused(full(path)) from error
         raise Refused(broken(path, f"{error.strerror}: {error.filename or path}")) from error
     except (sqlite3.DatabaseError, NotAJournal) as error:
+        if getattr(error, "sqlite_errorcode", None) in NO_ROOM:
+            raise Refused(full(path)) from error
         raise Refused(broken(path, f"expected a journal: {error}")) from error
 
 
@@ -50,7 +67,7 @@ def named(path: Path) -> Iterator[None]:
 def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
     """The one writer's connection, to a journal of this version; made if there is none.
 
-    Raises Refused(BrokenJournal): then the file is as it was.
+    Raises Refused(BrokenJournal) or Refused(DiskFull): then the file is as it was.
     """
     with ExitStack() as stack:
         with named(path):

@@ -11,14 +11,11 @@ from piker.accounts import Entry
 from piker.interfaces.orders import BrokenJournal, DiskFull, LedgerLine
 from piker.orders import Execution
 from piker.store.ballast import SIZE, Ballast, free_bytes
-from piker.store.files import broken
+from piker.store.files import NO_ROOM, broken, full
 from piker.store.groups import Group, key_of, revision_of
 from piker.store.reading import line_of
 from piker.store.records import Base, Conflict, Recorded
 
-NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
-"""Results that say so (https://www.sqlite.org/rescode.html): SQLITE_FULL is of ENOSPC only, a quota
-or a file that may not grow is an error of a write."""
 UNUSABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -63,7 +60,7 @@ class Writer:
             recorded = self._write_or_spend(groups)
         except sqlite3.DatabaseError as error:
             return Attempt(recorded=None, fault=self._fault_of(error))
-        return Attempt(recorded=recorded, fault=None if self._has_room() else self._full())
+        return Attempt(recorded=recorded, fault=None if self._has_room() else full(self._path))
 
     def _write_or_spend(self, groups: Sequence[Group]) -> tuple[Recorded, ...]:
         try:
@@ -78,14 +75,10 @@ class Writer:
             return True
         return free_bytes(self._path.parent) >= 2 * SIZE and self._ballast.hold()
 
-    def _full(self) -> DiskFull:
-        directory = self._path.parent
-        return DiskFull(path=str(directory), free_bytes=free_bytes(directory))
-
     def _fault_of(self, error: sqlite3.DatabaseError) -> Fault:
         """Raises the error if it is of our own making."""
         if error.sqlite_errorcode in NO_ROOM:
-            return self._full()
+            return full(self._path)
         if error.sqlite_errorcode & PRIMARY in UNUSABLE:
             return broken(self._path, f"expected to write it: {error}")
         raise error

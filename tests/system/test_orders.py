@@ -49,7 +49,7 @@ def test_a_connection_to_either_socket_of_emsd_starts_it(machine: Machine, first
 def test_emsd_sees_its_state_and_whom_it_may_connect_to_and_no_network(machine: Machine) -> None:
     inside = start_and_enter(machine, "emsd")
     assert files(machine, inside, SOCKETS) == ["brokerd", "datad", "paperboi"]
-    assert files(machine, inside, STATE) == ["piker", "piker-emsd"]
+    assert files(machine, inside, STATE) == ["piker", "piker-credentials", "piker-emsd"]
     assert machine.run([*inside, "touch", f"{STATE}/piker-emsd/x"], check=False).returncode == 0
     assert machine.run([*inside, "touch", f"{STATE}/piker/x"], check=False).returncode != 0
     assert machine.run(["stat", "-c", "%a", f"{STATE}/piker-emsd"]).stdout == "700\n"
@@ -58,7 +58,7 @@ def test_emsd_sees_its_state_and_whom_it_may_connect_to_and_no_network(machine: 
 def test_paperboi_sees_its_state_and_the_prices(machine: Machine) -> None:
     inside = start_and_enter(machine, "paperboi@replay")
     assert files(machine, inside, SOCKETS) == ["datad"]
-    assert files(machine, inside, STATE) == ["piker", "piker-paperboi"]
+    assert files(machine, inside, STATE) == ["piker", "piker-credentials", "piker-paperboi"]
 
 
 def credential(machine: Machine, inside: list[str]) -> str:
@@ -74,7 +74,8 @@ def test_brokerd_alone_is_given_the_secret_and_sees_not_where_it_lies(machine: M
     inside = start_and_enter(machine, "brokerd@sim")
     assert credential(machine, inside) == "a secret"
     assert files(machine, inside, SOCKETS) == ["sim-venue"]
-    assert files(machine, inside, STATE) == ["piker"]
+    assert files(machine, inside, STATE) == ["piker", "piker-credentials"]
+    assert files(machine, inside, f"{STATE}/piker-credentials") == []
     assert files(machine, inside, "/run/user/1000/credentials") == ["brokerd@sim.service"]
     emsd = start_and_enter(machine, "emsd")
     assert files(machine, emsd, "/run/user/1000") == ["piker", "systemd"]

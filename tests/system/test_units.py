@@ -254,7 +254,8 @@ def test_a_datad_sees_no_home_no_bus_and_no_network(machine: Machine) -> None:
     inside = start_and_enter(machine, "datad@replay")
     pid = machine.show("datad@replay", "MainPID")
     assert files(machine, inside, f"/home/{USER}") == [".config"]
-    assert files(machine, inside, f"/home/{USER}/.config") == ["piker"]
+    assert files(machine, inside, f"/home/{USER}/.config") == ["piker", "piker-credentials"]
+    assert files(machine, inside, f"/home/{USER}/.config/piker-credentials") == []
     assert files(machine, inside, "/run") == ["systemd", "user"]
     assert files(machine, inside, "/run/systemd") == ["journal"]
     assert files(machine, inside, "/run/systemd/journal") == ["socket"]
@@ -277,7 +278,9 @@ def test_a_home_that_is_elsewhere_is_hidden_too(machine: Machine, unit: str) -> 
     machine.push(f"{home}/.config/piker-credentials/ib", "secret")
     inside = start_and_enter(machine, unit)
     assert files(machine, inside, home) == [".config"]
-    assert files(machine, inside, f"{home}/.config") == ["piker", *DAEMONS[unit]]
+    there = ["piker", "piker-credentials", *DAEMONS[unit]]
+    assert files(machine, inside, f"{home}/.config") == there
+    assert files(machine, inside, f"{home}/.config/piker-credentials") == []
 
 
 def move_home(machine: Machine, home: str) -> None:
