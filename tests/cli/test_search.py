@@ -42,7 +42,7 @@ async def test_a_provider_that_fails_hides_nothing_of_the_others(suite: Supervis
     status, out, err = await piker("search", "euro")
     assert status == 1
     assert out.startswith("eurusd.spot.replay ")
-    assert "piker.toml, key: providers.sim.rate_hz" in err
+    assert "piker.toml, line: 2, key: providers.sim.rate_hz" in err
 
 
 async def test_a_provider_that_is_away_is_named(suite: Supervisor, home: Path) -> None:
