@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from piker import brokers
 from piker.core.unitfile import Specifiers, parse
 from piker.core.units import AnyUnit, Name, ServiceUnit, SocketUnit, build
 
@@ -147,6 +148,17 @@ def test_only_brokerd_is_given_a_credential_and_it_has_a_default() -> None:
     assert {name: each for name, each in given.items() if each} == {"brokerd@ib.service": handed}
     defaults = our_service("brokerd@ib.service").set_credentials
     assert defaults == (("token", "none"), ("piker-problems", "none"))
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize("provider", sorted(brokers.BUILT_IN))
+def test_every_credential_that_a_provider_of_ours_declares_is_loaded(
+    provider: str, manager: str
+) -> None:
+    how = {"user": "LoadCredential", "system": "LoadCredentialEncrypted"}[manager]
+    loaded = words(f"brokerd@{provider}.service", manager, "Service", how)
+    names = {each.partition(":")[0] for each in loaded}
+    assert set(brokers.load(provider).credentials) <= names
 
 
 def test_what_can_be_handed_over_is_laid_out_before_each_start_of_brokerd() -> None:

@@ -181,7 +181,8 @@ class Provider:
 
     `runs_ahead`: its ticks may be stamped ahead of the wall clock, as when a recording plays
     faster than it was made; a market's time is then that of its newest tick. `fees`: what a paper
-    order in its markets costs, unless the configuration says otherwise.
+    order in its markets costs, unless the configuration says otherwise. `credentials`: names of
+    what brokerd is to be handed; its units load `token`, others need drop-ins that do.
     """
 
     name: str
