@@ -25,6 +25,8 @@ HOME = f"/home/{USER}"
 TOKEN = "correct-horse-battery-staple"
 PRIVATE = "nobody else's business"
 PORT = 7497
+PATIENCE_S = 3
+"""For an attack, on a processor that isn't emulated."""
 MARKED = "INVOCATION_ID"
 """How systemd marks each process that it starts: its value is that one's alone."""
 ENVIRONMENT_AT = 47
@@ -182,7 +184,7 @@ class Scene:
 
 
 @contextmanager
-def a_scene(machine: Machine, manager: Manager) -> Iterator[Scene]:
+def a_scene(machine: Machine, manager: Manager, patience_s: float = PATIENCE_S) -> Iterator[Scene]:
     """All daemons are at work, with two orders and a reader of bars; then comes hostile."""
     desk = Desk(machine, manager)
     install(machine)
@@ -195,7 +197,7 @@ def a_scene(machine: Machine, manager: Manager) -> Iterator[Scene]:
         for fd in reader.fds:
             os.close(fd)
         desk.systemctl("start", "samplerd", "datad@hostile")
-        yield as_it_is(desk, person)
+        yield as_it_is(desk, person, patience_s)
 
 
 def install(machine: Machine) -> None:
@@ -220,7 +222,7 @@ def something_outside(desk: Desk) -> Iterator[int]:
         process.stdin.close()
 
 
-def as_it_is(desk: Desk, person: int) -> Scene:
+def as_it_is(desk: Desk, person: int, patience_s: float) -> Scene:
     """The processes that are there, and where they have what."""
     units = {each: f"{each}@sim" for each in ("brokerd", "paperboi", "datad")}
     pids = {name: desk.show(unit, "MainPID") for name, unit in {**units, "emsd": "emsd"}.items()}
@@ -245,6 +247,7 @@ def as_it_is(desk: Desk, person: int) -> Scene:
         oid=LIVE["oid"],
         order=json.dumps({"order": HOSTILE}),
         port=PORT,
+        patience_s=patience_s,
     )
     return Scene(desk, prey, {name: each.get(MARKED, "") for name, each in variables.items()})
 

@@ -15,9 +15,6 @@ import msgspec
 from .attacks import Attack, Stopped, attacks
 from .prey import Outcome, Prey
 
-PATIENCE_S = 3
-"""More than any attack takes that gets anywhere."""
-
 
 def main() -> None:
     """Run all, one after the other."""
@@ -38,7 +35,7 @@ def _apart(name: str, attack: Attack, prey: Prey) -> Outcome:
     os.close(writing)
     try:
         with open(reading, "rb") as report:
-            return _heard(name, report)
+            return _heard(name, report, prey.patience_s)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -53,9 +50,9 @@ def _outcome(name: str, attack: Attack, prey: Prey) -> Outcome:
         return Outcome(attack=name, broken=traceback.format_exc())
 
 
-def _heard(name: str, report: BinaryIO) -> Outcome:
-    if not select.select([report], [], [], PATIENCE_S)[0]:
-        return Outcome(attack=name, stopped=f"nothing came of it within {PATIENCE_S} s")
+def _heard(name: str, report: BinaryIO, patience_s: float) -> Outcome:
+    if not select.select([report], [], [], patience_s)[0]:
+        return Outcome(attack=name, stopped=f"nothing came of it within {patience_s} s")
     said = report.read()
     return msgspec.json.decode(said, type=Outcome) if said else Outcome(attack=name, stopped="died")
 

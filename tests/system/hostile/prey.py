@@ -45,6 +45,8 @@ class Prey(Struct, frozen=True, kw_only=True):
     """One to place: the parameters of piker.Orders.Submit, JSON."""
     port: int
     """Of 127.0.0.1, where something listens, by TCP and by UDP."""
+    patience_s: float
+    """More than any attack takes that gets anywhere."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from tests.vm.inside import here
 
 LIMITS = ("memory.max", "memory.high", "pids.max")
 DATAD = "datad@replay"
+PATIENCE_S = 30
+"""For an attack."""
 LITTLE = "16M"
 """Less memory than any daemon needs."""
 
@@ -221,7 +223,7 @@ def attacks(desk: Desk) -> list[str]:
     desk.keep(f"{desk.manager.units}/datad@hostile.service.d/90-patient.conf", PATIENT, mode="644")
     desk.systemctl("daemon-reload")
     desk.systemctl("stop", "emsd")  # it has read its settings before there was a live account
-    with a_scene(desk.machine, desk.manager) as scene:
+    with a_scene(desk.machine, desk.manager, PATIENCE_S) as scene:
         return sorted(succeeded(scene, scene.attack()))
 
 
