@@ -126,10 +126,7 @@ async def open_brokerd(service: Service) -> AsyncIterator[Brokerage]:
 
 def main() -> int:
     """python -m piker.brokerd PROVIDER."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        print("usage: python -m piker.brokerd PROVIDER", file=sys.stderr)  # noqa: T201
-        return 2
-    return service.main("brokerd", sys.argv[1], open_brokerd, (BROKER,))
+    return service.main_of_provider("brokerd", open_brokerd, (BROKER,))
 
 
 if __name__ == "__main__":

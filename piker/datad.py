@@ -321,10 +321,7 @@ async def open_datad(service: Service) -> AsyncIterator[Datad]:
 
 def main() -> int:
     """python -m piker.datad PROVIDER."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        print("usage: python -m piker.datad PROVIDER", file=sys.stderr)  # noqa: T201
-        return 2
-    return service.main("datad", sys.argv[1], open_datad, (DATA,))
+    return service.main_of_provider("datad", open_datad, (DATA,))
 
 
 if __name__ == "__main__":

@@ -89,10 +89,7 @@ def _counted(number: int, what: str) -> str:
 
 def main() -> int:
     """python -m piker.paperboi PROVIDER."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        print("usage: python -m piker.paperboi PROVIDER", file=sys.stderr)  # noqa: T201
-        return 2
-    return service.main("paperboi", sys.argv[1], open_paperboi, (BROKER,))
+    return service.main_of_provider("paperboi", open_paperboi, (BROKER,))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -204,6 +205,20 @@ def main(
     log.set_up(name, instance)
     with closing(Manager()) as manager:
         return trio.run(_run, Service(name, instance, manager), open_daemon, interfaces)
+
+
+def main_of_provider(name: str, open_daemon: OpenDaemon, interfaces: Interfaces) -> int:
+    """What `python -m piker.NAME PROVIDER` does; gives the exit status.
+
+    Who types an option is told the usage. A manager's instance may look like one: it is answered
+    by name like any that no provider has.
+    """
+    instance = sys.argv[1:]
+    typed = "LISTEN_FDS" not in os.environ
+    if len(instance) != 1 or (typed and instance[0].startswith("-")):
+        print(f"usage: python -m piker.{name} PROVIDER", file=sys.stderr)  # noqa: T201
+        return 2
+    return main(name, instance[0], open_daemon, interfaces)
 
 
 async def _run(service: Service, open_daemon: OpenDaemon, interfaces: Interfaces | Doors) -> int:

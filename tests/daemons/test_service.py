@@ -149,8 +149,9 @@ async def test_a_socket_path_that_is_too_long_is_refused_with_a_line(home: Path)
         assert "bytes, expected at most 107" in daemon.stderr()
 
 
-async def test_without_a_provider_its_usage_is_told() -> None:
-    async with a_daemon("datad", ready=False) as daemon:
+@pytest.mark.parametrize("typed", [(), ("--help",)])
+async def test_without_a_provider_its_usage_is_told(typed: tuple[str, ...]) -> None:
+    async with a_daemon("datad", *typed, ready=False) as daemon:
         assert await daemon.ended() == 2
         assert daemon.stderr() == "usage: python -m piker.datad PROVIDER\n"
 

@@ -1,9 +1,10 @@
 """What is wrong with what a daemon is given: it says so by name, once, and nothing spins."""
 
 import json
+from pathlib import Path
 
 import pytest
-from machine import USER, Machine, wait_until
+from machine import RUNTIME_DIRECTORY, USER, Machine, wait_until
 
 from tests.system.asking import SOCKETS, configure, is_active
 from tests.system.trading import LIVE, OIDS, STATE, TOKEN, asking, open_venue, submit
@@ -54,6 +55,56 @@ def test_a_broken_configuration_is_shown_by_file_key_and_line(machine: Machine) 
     status = shown(machine, "datad@replay")
     assert f"/home/{USER}/.config/piker/piker.toml, line: 3, key: datad.keeps" in status
     assert restarts(machine, "datad@replay") == 0
+
+
+NO_PROVIDERS = ("nosuch", "Sim", "a.b", "a@b", "-x", "..", "..-x")
+"""Names that systemd takes for an instance; the last is what `systemd-escape ../x` gives."""
+OF_MANAGER = f"{RUNTIME_DIRECTORY}/(systemd|credentials)/.*"
+
+
+@pytest.mark.parametrize(
+    ("daemon", "method", "parameters"),
+    [
+        ("datad", SEARCH, {"pattern": "eur"}),
+        ("paperboi", "piker.Broker.Snapshot", {"since_ns": 0}),
+        ("brokerd", "piker.Broker.Snapshot", {"since_ns": 0}),
+    ],
+)
+def test_an_instance_of_no_provider_says_so_and_makes_nothing_but_sockets(
+    machine: Machine, daemon: str, method: str, parameters: dict[str, object]
+) -> None:
+    machine.systemctl_user("start", f"{daemon}@replay")
+    before = belongings(machine)
+    units = {name: f"{daemon}@{name}.service" for name in NO_PROVIDERS}
+    machine.systemctl_user("start", *units.values())
+    for name, unit in units.items():
+        with asking(machine, daemon, name) as talk:
+            answer = talk.ask(method, parameters)
+        assert answer["error"] == "piker.Service.UnknownProvider"
+        assert answer["parameters"]["provider"] == name
+        assert f"(provider: {name}, known: replay, sim)" in shown(machine, unit)
+        assert restarts(machine, unit) == 0
+    made = [Path(path) for path in belongings(machine) - before]
+    sockets = {Path(f"{SOCKETS}/{kind}") for kind in ("datad", "paperboi", "brokerd")}
+    assert {path.parent for path in made} <= {
+        *sockets,
+        Path(RUNTIME_DIRECTORY, "piker-credentials"),
+    }
+
+
+def belongings(machine: Machine) -> set[str]:
+    """The files that a user has, but for their manager's own."""
+    find = [
+        "find",
+        f"/home/{USER}",
+        RUNTIME_DIRECTORY,
+        "-regextype",
+        "egrep",
+        "-not",
+        "-regex",
+        OF_MANAGER,
+    ]
+    return set(machine.run(find).stdout.splitlines())
 
 
 def test_a_journal_of_somebody_elses_is_left_and_named(machine: Machine) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from deb import Package, next_version
 from image import CHECKOUT
-from machine import USER, Machine
+from machine import UID, USER, Machine
 
 import piker
 from piker import log
@@ -29,6 +29,9 @@ SOCKETS = "/run/user/1000/piker"
 PATHS = [f"{SOCKETS}/{name}.sock" for name in ("emsd/view", "datad/replay", "samplerd/samplerd")]
 SHARED = {"/usr/share/polkit-1/rules.d"}
 """A directory that is also polkit's, and as it wants it."""
+
+NOTES = "/run/piker-upgrade"
+"""What preinst notes for postinst."""
 
 BROKEN = "[Service]\nExecStart=\nExecStart=/bin/false\nRestart=no\n"
 
@@ -220,6 +223,44 @@ def test_an_upgrade_opens_a_socket_anew_that_listens_elsewhere_now(
     assert inodes(machine, PATHS[:1]) == others
 
 
+def fail_at_first(root: Path) -> None:
+    """The next version's installation ends before anything is replaced."""
+    script = root / "DEBIAN/preinst"
+    script.write_text(f"{script.read_text()}\nexit 1\n")
+
+
+def test_an_upgrade_that_is_given_up_restarts_nothing_and_leaves_no_notes(
+    machine: Machine, package: Package, tmp_path: Path
+) -> None:
+    start_all(machine)
+    processes = processes_of(machine)
+    with pytest.raises(AssertionError, match="pre-installation script"):
+        machine.install(next_version(package.fast, tmp_path, fail_at_first))
+    assert processes_of(machine) == processes
+    assert "ok installed" in machine.run(["dpkg", "--status", "piker"]).stdout
+    assert not machine.exists(NOTES)
+
+
+def fail_before_sockets_are_opened(root: Path) -> None:
+    """The next version listens elsewhere, and its installation fails on the way to that."""
+    listen_elsewhere(root)
+    script = root / "DEBIAN/postinst"
+    script.write_text(script.read_text().replace("each_manager renew", "exit 1"))
+
+
+def test_an_upgrade_after_one_that_failed_opens_such_a_socket_anew(
+    machine: Machine, package: Package, tmp_path: Path
+) -> None:
+    machine.systemctl_user("start", "samplerd")
+    with pytest.raises(AssertionError, match="post-installation script"):
+        machine.install(next_version(package.fast, tmp_path, fail_before_sockets_are_opened))
+    machine.install(next_version(package.fast, tmp_path, listen_elsewhere))
+    (connection,) = machine.connect(f"{SOCKETS}/samplerd/elsewhere.sock")
+    with Dialogue(connection) as talk:
+        assert "error" not in talk.ask("org.varlink.service.GetInfo", {})
+    assert not machine.exists(NOTES)
+
+
 def test_a_daemon_that_does_not_come_back_fails_neither_the_upgrade_nor_the_others(
     machine: Machine, following: Path
 ) -> None:
@@ -232,6 +273,31 @@ def test_a_daemon_that_does_not_come_back_fails_neither_the_upgrade_nor_the_othe
     assert after["user datad@replay"] == "0"
     assert [name for name in after if after[name] == processes[name]] == []
     assert "ok installed" in machine.run(["dpkg", "--status", "piker"]).stdout
+
+
+def be_impatient(root: Path) -> None:
+    """The next version's scripts wait less long for a user's manager."""
+    for script in (root / "DEBIAN/preinst", root / "DEBIAN/postinst"):
+        script.write_text(script.read_text().replace("PATIENCE=60", "PATIENCE=3"))
+
+
+def test_a_users_manager_that_hangs_is_named_and_keeps_nobody_elses_daemons_from_being_renewed(
+    machine: Machine, package: Package, tmp_path: Path
+) -> None:
+    start_all(machine)
+    following = next_version(package.fast, tmp_path, be_impatient)
+    processes = processes_of(machine)
+    manager = f"user@{UID}.service"
+    machine.systemctl("kill", "--kill-whom=main", "--signal=STOP", manager)
+    said = machine.install(following)
+    machine.systemctl("kill", "--kill-whom=main", "--signal=CONT", manager)
+    assert f"piker: renew failed in the manager of user {UID}" in said
+    renewed = {name for name, pid in processes_of(machine).items() if pid != processes[name]}
+    assert renewed == {f"system {unit}" for unit in RUNNING}
+    assert "ok installed" in machine.run(["dpkg", "--status", "piker"]).stdout
+    machine.install(package.fast)
+    after = processes_of(machine)
+    assert [name for name in after if after[name] in {"0", processes[name]}] == []
 
 
 @both

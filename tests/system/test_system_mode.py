@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from machine import USER, Machine, wait_until
 
-from tests.system.trading import BUY, DARK, LIVE, OIDS
+from tests.system.trading import BUY, DARK, LIVE, OIDS, SECRET, open_system_venue
 
 pytestmark = pytest.mark.system
 
@@ -26,8 +26,6 @@ SOCKETS = {
     "paperboi/replay.sock": "piker-paperboi piker-emsd 660",
     "samplerd/samplerd.sock": "piker-samplerd piker-samplerd 660",
 }
-VENUE = "/run/piker/sim-venue"
-SECRET = "a-secret-of-the-venue"
 
 # Which of these sockets a process may connect to.
 REACH = """
@@ -153,18 +151,7 @@ def test_state_lies_below_one_directory_and_each_part_is_its_daemons_alone(
 @pytest.fixture
 def venue(machine: Machine) -> Machine:
     """A machine with the simulated venue, a live account, and its secret, encrypted."""
-    machine.run(["tee", "/etc/piker/piker.toml"], text='[accounts."sim.main"]\nlive = true\n')
-    machine.run(["piker", "--system", "creds", "set", "sim"], text=f"{SECRET}\n")
-    machine.run(["install", "-d", "-m", "755", "/run/piker"])
-    machine.run(["install", "-d", "-o", "piker-brokerd", VENUE, "/var/venue"])
-    machine.run(
-        ["install", "-m", "600", "-o", "piker-brokerd", "/dev/stdin", "/run/t"], text=SECRET
-    )
-    command = ["/usr/lib/piker/bin/python", "-m", "piker.brokers.sim.venue"]
-    command += [f"{VENUE}/venue.sock", "/var/venue/book", "--token-file=/run/t"]
-    run = ["systemd-run", "--quiet", "--unit=venue", "--service-type=notify"]
-    machine.run([*run, "--uid=piker-brokerd", *command])
-    machine.systemctl("start", "datad@sim", "emsd.socket", "emsd-trade.socket")
+    open_system_venue(machine)
     return machine
 
 

@@ -4,12 +4,13 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deb import Package, next_version
-from machine import USER, Machine, wait_until
+from machine import RUNTIME_DIRECTORY, USER, Machine, wait_until
 
 from piker.sharedbars import BarReader
 from tests.system.asking import SOCKETS
@@ -17,11 +18,13 @@ from tests.system.trading import (
     DARK,
     LIVE,
     MARKET,
+    OF_SYSTEM,
     OIDS,
     RESTING,
     asking,
     await_state,
     life_of,
+    open_system_venue,
     open_venue,
     submit,
 )
@@ -56,28 +59,76 @@ while True:
         print(json.dumps([path, time.monotonic(), problem]), file=out)
     time.sleep(0.02)
 """
-ASKED = [f"{SOCKETS}/{each}.sock" for each in ("emsd/view", "emsd/trade", "datad/replay")]
+ASKED = ("emsd/view", "emsd/trade", "datad/replay")
 HOME = f"/home/{USER}"
+
+
+def open_for_all(machine: Machine, also: str) -> None:
+    """Have the system run the suite; its user may watch and trade, and see what brokers hold."""
+    open_system_venue(machine, also)
+    machine.systemctl("enable", "piker-resume")
+    machine.run(["usermod", "--append", "--groups=piker-view,piker-trade,piker-emsd", USER])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manager:
+    """Whose systemd runs the suite: how it is set up and asked, and where it listens."""
+
+    set_up: Callable[[Machine, str], None]
+    systemctl: Callable[..., str]
+    show: Callable[[Machine, str, str], str]
+    sockets: str
+    command: str
+
+
+MANAGERS = {
+    "user": Manager(
+        set_up=open_venue,
+        systemctl=Machine.systemctl_user,
+        show=Machine.show,
+        sockets=SOCKETS,
+        command="piker",
+    ),
+    "system": Manager(
+        set_up=open_for_all,
+        systemctl=Machine.systemctl,
+        show=Machine.show_system,
+        sockets=OF_SYSTEM,
+        command="piker --system",
+    ),
+}
 
 
 class Desk:
     """A machine with a feed that runs, orders that rest, and clients that follow and ask."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, manager: Manager) -> None:
         self.machine = machine
-        open_venue(machine, also=f'[datad]\nkeep = ["{MARKET}"]\n')
-        machine.systemctl_user("start", "datad@replay")
+        self.manager = manager
+        manager.set_up(machine, f'[datad]\nkeep = ["{MARKET}"]\n')
+        self.systemctl("start", "datad@replay")
         for order in (RESTING, DARK, LIVE):
-            answer = submit(machine, order)
+            answer = submit(machine, order, manager.sockets)
             assert "error" not in answer, answer
-        for oid, state in ORDERS.items():
-            await_state(machine, oid, state)
+        self.await_orders()
         self.book = self.look()
+
+    def systemctl(self, *arguments: str) -> None:
+        """Tell the manager."""
+        self.manager.systemctl(self.machine, *arguments)
+
+    def show(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        return self.manager.show(self.machine, unit, name)
+
+    def await_orders(self) -> None:
+        """Wait until each order stands as it should, which needs all accounts to be ready."""
+        for oid, state in ORDERS.items():
+            await_state(self.machine, oid, state, self.manager.sockets)
 
     def look(self) -> Any:
         """Each order as emsd has it, and what the venues hold."""
-        machine = self.machine
-        lives = [life_of(machine, oid) for oid in ORDERS]
+        lives = [life_of(self.machine, oid, self.manager.sockets) for oid in ORDERS]
         return {
             "emsd": [{name: life[name] for name in ("order", "state", "filled")} for life in lives],
             "paper": self._held_by("paperboi", "replay"),
@@ -85,20 +136,26 @@ class Desk:
         }
 
     def _held_by(self, daemon: str, provider: str) -> list[tuple[str, str]]:
-        with asking(self.machine, daemon, provider) as talk:
+        with asking(self.machine, daemon, provider, self.manager.sockets) as talk:
             reply = talk.ask("piker.Broker.Snapshot", {"since_ns": 0})
         return [(each["oid"], each["venue_id"]) for each in reply["parameters"]["orders"]]
 
     def start_clients(self) -> None:
         """One that asks, over a new connection each time; one that follows the orders."""
-        self._run("asker", "python3", "-c", ASKER, f"{HOME}/asked", *ASKED)
-        self._run("follower", "sh", "-c", f"exec piker orders --follow --json >{HOME}/followed")
+        follow = f"exec {self.manager.command} orders --follow --json >{HOME}/followed"
+        self._run("asker", "python3", "-c", ASKER, f"{HOME}/asked", *self._asked)
+        self._run("follower", "sh", "-c", follow)
         wait_until(lambda: len(self.read("followed")) >= len(ORDERS), "a client that follows")
         wait_until(lambda: len(self.read("asked")) > len(ASKED), "a client that asks")
 
     def _run(self, name: str, *command: str) -> None:
-        run = ["systemd-run", "--user", "--quiet", f"--unit={name}", "--setenv=PATH=/usr/bin:/bin"]
-        self.machine.run([*run, *command], user=USER)
+        run = ["systemd-run", "--quiet", f"--unit={name}", f"--uid={USER}"]
+        run += [f"--setenv=XDG_RUNTIME_DIR={RUNTIME_DIRECTORY}"]
+        self.machine.run([*run, *command])
+
+    @property
+    def _asked(self) -> list[str]:
+        return [f"{self.manager.sockets}/{each}.sock" for each in ASKED]
 
     def read(self, name: str) -> list[Any]:
         """The lines that a client has written."""
@@ -112,18 +169,31 @@ class Desk:
     def longest_wait_s(self) -> float:
         """The longest time from one answer of a daemon to its next."""
         asked = self.read("asked")
-        times: list[list[float]] = [[at for path, at, _ in asked if path == each] for each in ASKED]
+        times: list[list[float]] = [
+            [at for path, at, _ in asked if path == each] for each in self._asked
+        ]
         return max(after - before for each in times for before, after in itertools.pairwise(each))
+
+    def inodes(self) -> str:
+        """Which sockets the daemons listen on: a path that was bound anew has another one."""
+        find = ["find", self.manager.sockets, "-type", "s", "-printf", "%i %p\n"]
+        return "".join(sorted(self.machine.run(find).stdout.splitlines(keepends=True)))
 
     def pids(self) -> dict[str, str]:
         """The process of each daemon."""
-        return {unit: self.machine.show(unit, "MainPID") for unit in DAEMONS}
+        return {unit: self.show(unit, "MainPID") for unit in DAEMONS}
 
 
 @pytest.fixture
-def desk(machine: Machine) -> Desk:
+def manager() -> str:
+    """Whose systemd runs the suite, where a test doesn't say."""
+    return "user"
+
+
+@pytest.fixture
+def desk(machine: Machine, manager: str) -> Desk:
     """A desk at work."""
-    return Desk(machine)
+    return Desk(machine, MANAGERS[manager])
 
 
 @pytest.fixture
@@ -132,7 +202,9 @@ def bars(desk: Desk) -> Iterator[Callable[[], BarReader]]:
     with ExitStack() as stack:
 
         def read() -> BarReader:
-            talk = stack.enter_context(asking(desk.machine, "datad", "replay"))
+            talk = stack.enter_context(
+                asking(desk.machine, "datad", "replay", desk.manager.sockets)
+            )
             talk.say("piker.Data.Bars", {"market": MARKET, "period_s": 1}, more=True)
             reply = talk.hear()
             return stack.enter_context(closing(BarReader(talk.fds[reply["parameters"]["fd"]])))
@@ -165,10 +237,10 @@ def await_back(desk: Desk, before: dict[str, str]) -> None:
         )
 
     wait_until(back, "all daemons, in new processes")
-    for oid, state in ORDERS.items():
-        await_state(desk.machine, oid, state)
+    desk.await_orders()
 
 
+@pytest.mark.parametrize("manager", MANAGERS)
 def test_an_upgrade_loses_no_order_no_call_and_no_bar_that_was_seen(
     desk: Desk,
     bars: Callable[[], BarReader],
@@ -196,11 +268,53 @@ def test_an_upgrade_loses_no_order_no_call_and_no_bar_that_was_seen(
         print(f"\nupgrade: longest wait {gap_s:.2f} s, hole in the bars {sum(holes(after)):.2f} s")
 
 
+def fail_unpacking(root: Path) -> None:
+    """The next version brings a file that is another package's."""
+    (root / "usr/bin/env").write_text("")
+
+
+def fail_at_last(root: Path) -> None:
+    """The next version's installation ends when all is replaced and nothing was restarted."""
+    script = root / "DEBIAN/postinst"
+    script.write_text(script.read_text().replace("set -e\n", "exit 1\n", 1))
+
+
+@pytest.mark.parametrize("fault", [fail_unpacking, fail_at_last])
+def test_an_upgrade_that_fails_half_way_leaves_all_at_work_and_the_next_one_succeeds(
+    desk: Desk, package: Package, tmp_path: Path, fault: Callable[[Path], None]
+) -> None:
+    desk.start_clients()
+    pids = desk.pids()
+    with pytest.raises(AssertionError, match=r"trying to overwrite|exit status 1"):
+        desk.machine.install(next_version(package.fast, tmp_path, fault))
+    assert desk.pids() == pids
+    assert desk.look() == desk.book
+    desk.machine.install(next_version(package.fast, tmp_path))
+    await_back(desk, pids)
+    assert desk.look() == desk.book
+    assert desk.failures() == []
+
+
+def test_the_same_version_again_and_the_one_before_restart_all_and_lose_no_order_and_no_call(
+    desk: Desk, package: Package, tmp_path: Path
+) -> None:
+    desk.start_clients()
+    sockets = desk.inodes()
+    following = next_version(package.fast, tmp_path)
+    for each in (package.fast, following, package.fast):
+        pids = desk.pids()
+        desk.machine.install(each)
+        await_back(desk, pids)
+    assert desk.look() == desk.book
+    assert desk.inodes() == sockets
+    assert desk.failures() == []
+
+
 @pytest.mark.parametrize("unit", DAEMONS)
 def test_the_restart_of_one_daemon_loses_no_order_and_no_call(desk: Desk, unit: str) -> None:
     desk.start_clients()
     pids = desk.pids()
-    desk.machine.systemctl_user("restart", unit)
+    desk.systemctl("restart", unit)
     await_back(desk, {unit: pids[unit]})
     assert desk.look() == desk.book
     assert desk.failures() == []
@@ -208,10 +322,13 @@ def test_the_restart_of_one_daemon_loses_no_order_and_no_call(desk: Desk, unit: 
     assert told == sorted(set(told))
 
 
-@pytest.mark.parametrize("clean", [True, False], ids=["reboot", "power cut"])
+@pytest.mark.parametrize(
+    ("manager", "clean"),
+    [("user", True), ("user", False), ("system", False)],
+    ids=["user's, reboot", "user's, power cut", "system's, power cut"],
+)
 def test_a_boot_brings_back_every_order_and_whoever_looks_after_it(desk: Desk, clean: bool) -> None:
     desk.machine.reboot(clean=clean)
-    wait_until(lambda: desk.machine.show("emsd", "ActiveState") == "active", "emsd, by resume")
-    for oid, state in ORDERS.items():
-        await_state(desk.machine, oid, state)
+    wait_until(lambda: desk.show("emsd", "ActiveState") == "active", "emsd, by resume")
+    desk.await_orders()
     assert desk.look() == desk.book

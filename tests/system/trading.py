@@ -46,6 +46,22 @@ ExecStart=/usr/lib/piker/bin/python -m piker.brokers.sim.venue \\
 WantedBy=default.target
 """
 
+OF_SYSTEM = "/run/piker"
+"""Where the system's daemons listen."""
+SECRET = "a-secret-of-the-venue"
+# The same for the system's manager: brokerd's Linux user has it, as nobody else may look there.
+SYSTEM_VENUE = f"""
+[Service]
+Type=notify
+User=piker-brokerd
+StateDirectory=venue
+ExecStartPre=+/usr/bin/install -d -o piker-brokerd {OF_SYSTEM}/sim-venue
+ExecStart=/usr/lib/piker/bin/python -m piker.brokers.sim.venue \\
+    {OF_SYSTEM}/sim-venue/venue.sock /var/lib/venue/book --token-file=/etc/venue-token
+[Install]
+WantedBy=multi-user.target
+"""
+
 
 def open_venue(machine: Machine, also: str = "") -> None:
     """Have the simulated venue run, and a live account at it configured, with its secret."""
@@ -57,31 +73,44 @@ def open_venue(machine: Machine, also: str = "") -> None:
     machine.systemctl_user("start", "datad@sim")
 
 
+def open_system_venue(machine: Machine, also: str = "") -> None:
+    """The same for the system's manager: the secret lies encrypted, emsd's sockets are enabled."""
+    text = f'{also}[accounts."sim.main"]\nlive = true\n'
+    machine.run(["tee", "/etc/piker/piker.toml"], text=text)
+    machine.run(["piker", "--system", "creds", "set", "sim"], text=f"{SECRET}\n")
+    token = ["install", "-m", "600", "-o", "piker-brokerd", "/dev/stdin", "/etc/venue-token"]
+    machine.run(token, text=SECRET)
+    machine.run(["tee", "/etc/systemd/system/venue.service"], text=SYSTEM_VENUE)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("enable", "--now", "venue", "emsd.socket", "emsd-trade.socket")
+    machine.systemctl("start", "datad@sim")
+
+
 @contextmanager
-def asking(machine: Machine, daemon: str, door: str) -> Iterator[Dialogue]:
-    """A conversation with a daemon, by one of its sockets."""
-    with Dialogue(*machine.connect(f"{SOCKETS}/{daemon}/{door}.sock")) as talk:
+def asking(machine: Machine, daemon: str, door: str, at: str = SOCKETS) -> Iterator[Dialogue]:
+    """A conversation with a daemon, by one of its sockets; `at` is where the daemons listen."""
+    with Dialogue(*machine.connect(f"{at}/{daemon}/{door}.sock")) as talk:
         yield talk
 
 
-def submit(machine: Machine, order: dict[str, Any]) -> Any:
+def submit(machine: Machine, order: dict[str, Any], at: str = SOCKETS) -> Any:
     """What emsd answers to an order."""
-    with asking(machine, "emsd", "trade") as talk:
+    with asking(machine, "emsd", "trade", at) as talk:
         return talk.ask("piker.Orders.Submit", {"order": order})
 
 
-def life_of(machine: Machine, oid: str) -> Any:
+def life_of(machine: Machine, oid: str, at: str = SOCKETS) -> Any:
     """How an order stands, and how it came to that."""
-    with asking(machine, "emsd", "view") as talk:
+    with asking(machine, "emsd", "view", at) as talk:
         return talk.ask("piker.Orders.Timeline", {"oid": oid})["parameters"]["life"]
 
 
-def await_state(machine: Machine, oid: str, state: str) -> None:
+def await_state(machine: Machine, oid: str, state: str, at: str = SOCKETS) -> None:
     """Wait until an order stands so."""
     lives: list[Any] = []
 
     def stands_so() -> bool:
-        lives.append(life_of(machine, oid))
+        lives.append(life_of(machine, oid, at))
         return bool(lives[-1]["state"] == state)
 
     try:
