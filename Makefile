@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := packaging/requirements
 RELEASE ?= bookworm
+TOURS := ib-insync ibapi ibapi-10
 
 .PHONY: help demo test test-vm lint bench torture deb setup clean
 help:
@@ -50,9 +51,13 @@ $(VENV)/.run: $(VENV)/bin/python $(LOCKS)/run.txt $(LOCKS)/build.txt pyproject.t
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.run $(LOCKS)/test.txt $(LOCKS)/systemd.txt
+$(VENV)/.test: $(VENV)/.run $(LOCKS)/test.txt $(LOCKS)/systemd.txt $(TOURS:%=$(VENV)/tours/%/.done)
 	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKS)/test.txt
 	@packaging/prepare pystemd $(BIN)/python
+	@touch $@
+
+$(VENV)/tours/%/.done: $(LOCKS)/tour-%.txt $(LOCKS)/native.txt | $(VENV)/bin/python
+	@packaging/prepare tour $(BIN)/python $*
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run $(LOCKS)/bench.txt

@@ -1,0 +1,1 @@
+"""Tours of clients that aren't ours, each run by the Python of that client's environment."""
