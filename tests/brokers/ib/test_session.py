@@ -1,0 +1,460 @@
+"""A connection to a gateway: who is let in, whose answer is whose, and how it ends.
+
+Times are trio's, and jump to the next that anybody waits for: the gateway is in this process.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from math import inf
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from piker.brokers.ib import session as sessions
+from piker.brokers.ib.messages import (
+    AskAccount,
+    AskBars,
+    AskCompletedOrders,
+    AskContracts,
+    AskExecutions,
+    AskHead,
+    AskIds,
+    AskOpenOrders,
+    AskPositions,
+    AskRule,
+    AskSymbols,
+    AskTime,
+    Bars,
+    CancelOrder,
+    Contract,
+    Fits,
+    HeadIs,
+    Notice,
+    PlaceOrder,
+    Price,
+    Rule,
+    Said,
+    Samples,
+    TimeIs,
+    WatchQuotes,
+)
+from piker.brokers.ib.questions import Asked
+from piker.brokers.ib.session import (
+    Declined,
+    GatewayLost,
+    NoAnswer,
+    NotSent,
+    Session,
+    open_session,
+)
+from tests.fakes.gateway import actions, faults
+from tests.fakes.gateway.server import Served, a_gateway
+
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
+AAPL = Contract(symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD")
+EURUSD = Contract(symbol="EUR", sec_type="CASH", exchange="IDEALPRO", currency="USD")
+CLIENT = 101
+
+
+def bars(contract: Contract = AAPL, what: str = "TRADES") -> AskBars:
+    """A day of minutes."""
+    return AskBars(contract=contract, end="", duration="1 D", bar_size="1 min", what=what)
+
+
+def order(ref: str = "a") -> PlaceOrder:
+    """One that rests."""
+    return PlaceOrder(
+        contract=AAPL,
+        ref=ref,
+        account="DU1234567",
+        side="BUY",
+        size=Decimal(1),
+        limit=Decimal(1),
+        tif="GTC",
+    )
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Served]:
+    """A gateway of this test's, at a Unix socket."""
+    async with a_gateway(path=str(tmp_path / "gateway.sock")) as served:
+        yield served
+
+
+@asynccontextmanager
+async def let_in(
+    gateway: Served, hear: Callable[[Said], None] = lambda said: None
+) -> AsyncIterator[Session]:
+    """A session of ours."""
+    async with open_session(gateway.address, CLIENT, hear) as session:
+        yield session
+
+
+async def lost(gateway: Served, use: Callable[[Session], Awaitable[object]]) -> GatewayLost:
+    """What a session is lost by that is used so."""
+    with pytest.raises(GatewayLost) as raised:
+        async with let_in(gateway) as session:
+            await use(session)
+    return raised.value
+
+
+async def nothing(session: Session) -> None:
+    """Wait for the session to end."""
+    await trio.sleep(inf)
+
+
+def heard(gateway: Served, name: str) -> int:
+    """How often the gateway was asked something."""
+    return gateway.show().heard.get(name, 0)
+
+
+# --- the handshake
+
+
+async def test_who_is_let_in_knows_version_accounts_and_the_next_id(gateway: Served) -> None:
+    async with let_in(gateway) as session:
+        assert session.version == 178
+        assert session.accounts == ("DU1234567",)
+        assert session.next_order_id >= 1
+    assert heard(gateway, "StartApi") == 1
+
+
+async def test_nothing_but_the_login_is_sent_unasked(gateway: Served) -> None:
+    async with let_in(gateway):
+        await wait_all_tasks_blocked()
+    assert gateway.show().heard == {"StartApi": 1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "waits"),
+    [
+        (faults.CloseInHandshake(), "has closed the connection", False),
+        (faults.ClientIdInUse(), "client id is already in use", False),
+        (faults.SpeakHttp(), "that is no gateway", False),
+        (faults.OtherVersion(version=150), "speaks version 150, expected 176 to 178", False),
+        (faults.OtherVersion(version=201), "speaks version 201, expected 176 to 178", False),
+        (faults.SilentLogin(), "wait for a login or a second factor", True),
+        (faults.Mute(), "wait for a login or a second factor", True),
+    ],
+)
+async def test_who_is_not_let_in_learns_why(
+    gateway: Served, fault: faults.AnyFault, reason: str, waits: bool
+) -> None:
+    gateway.faults.set(fault)
+    problem = await lost(gateway, nothing)
+    assert reason in str(problem)
+    assert problem.waits == waits
+
+
+@pytest.mark.parametrize("address", ["unix:/nowhere/gateway.sock", "tcp:127.0.0.1:1"])
+async def test_a_gateway_that_is_not_there_is_named(address: str) -> None:
+    with pytest.raises(GatewayLost, match=f"no gateway at {address}"):
+        async with open_session(address, CLIENT, lambda said: None):
+            pytest.fail("nobody is there")
+
+
+# --- answers
+
+ANSWERS: dict[str, tuple[Asked, type]] = {
+    "ReqCurrentTime": (AskTime(), TimeIs),
+    "ReqMarketRule": (AskRule(rule_id=26), Rule),
+    "ReqContractDetails": (AskContracts(contract=AAPL), Fits),
+    "ReqMatchingSymbols": (AskSymbols(pattern="aapl"), Samples),
+    "ReqHistoricalData": (bars(), Bars),
+    "ReqHeadTimeStamp": (AskHead(contract=AAPL, what="TRADES"), HeadIs),
+}
+OTHERS: dict[str, Asked] = {
+    "ReqIds": AskIds(),
+    "ReqAllOpenOrders": AskOpenOrders(),
+    "ReqCompletedOrders": AskCompletedOrders(),
+    "ReqExecutions": AskExecutions(),
+    "ReqPositions": AskPositions(),
+    "ReqAccountUpdatesMulti": AskAccount(account="DU1234567"),
+}
+ALL = {**{name: asked for name, (asked, _) in ANSWERS.items()}, **OTHERS}
+in_line = pytest.mark.parametrize(
+    "name",
+    [
+        *("ReqCurrentTime", "ReqMarketRule", "ReqIds"),
+        *("ReqAllOpenOrders", "ReqCompletedOrders", "ReqPositions"),
+    ],
+)
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_a_question_is_answered(gateway: Served, name: str) -> None:
+    async with let_in(gateway) as session:
+        answer = await session.ask(ALL[name])
+    expected = ANSWERS[name][1] if name in ANSWERS else object
+    assert all(isinstance(said, expected) for said in answer)
+    assert answer or name in OTHERS
+
+
+@in_line
+async def test_what_has_no_number_is_asked_again_when_it_was_answered(
+    gateway: Served, name: str
+) -> None:
+    gateway.faults.set(faults.Delay(request=name, seconds=3, times=1))
+    async with let_in(gateway) as session:
+        with trio.move_on_after(1):
+            await session.ask(ALL[name])
+        await session.ask(ALL[name])
+    first, second = (each.time_s for each in gateway.heard if type(each.request).__name__ == name)
+    assert second - first >= 2.9
+
+
+EUROS: dict[str, Asked] = {
+    "ReqContractDetails": AskContracts(contract=EURUSD),
+    "ReqMatchingSymbols": AskSymbols(pattern="eur"),
+    "ReqHistoricalData": bars(EURUSD, "MIDPOINT"),
+    "ReqHeadTimeStamp": AskHead(contract=EURUSD, what="MIDPOINT"),
+    "ReqExecutions": AskExecutions(),
+    "ReqAccountUpdatesMulti": AskAccount(account="DU1234567"),
+}
+
+
+@pytest.mark.parametrize("name", EUROS)
+async def test_a_late_answer_is_not_taken_for_the_next_one(gateway: Served, name: str) -> None:
+    gateway.faults.set(faults.Delay(request=name, seconds=3, times=1))
+    async with let_in(gateway) as session:
+        with trio.move_on_after(1):
+            await session.ask(ALL[name])
+        answer = await session.ask(EUROS[name])
+        await trio.sleep(20)
+        late = session.counters["late answers"]
+        again = await session.ask(EUROS[name])
+    assert late >= 1
+    assert len(answer) == len(again)
+    assert "AAPL" not in str(answer)
+
+
+@in_line
+async def test_several_who_ask_the_same_at_once_are_all_answered(
+    gateway: Served, name: str
+) -> None:
+    gateway.faults.set(faults.Delay(request=name, seconds=1))
+    answered = []
+
+    async def ask(session: Session) -> None:
+        answered.append(await session.ask(ALL[name]))
+
+    async with let_in(gateway) as session, trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(ask, session)
+    assert len(answered) == 5
+    assert heard(gateway, name) <= 2
+
+
+async def test_two_rules_are_each_answered_by_their_own(gateway: Served) -> None:
+    async with let_in(gateway) as session:
+        for rule_id in (26, 67):
+            (said,) = await session.ask(AskRule(rule_id=rule_id))
+            assert isinstance(said, Rule)
+            assert said.rule_id == rule_id
+
+
+async def test_what_the_gateway_declines_is_said_in_its_words(gateway: Served) -> None:
+    async with let_in(gateway) as session:
+        with pytest.raises(Declined, match=r"No security definition.* \(200\)"):
+            await session.ask(AskContracts(contract=Contract(symbol="NOSUCH", sec_type="STK")))
+
+
+async def test_a_word_about_a_request_is_heard_and_its_answer_comes(gateway: Served) -> None:
+    said: list[Said] = []
+    advice = faults.Advise(request="ReqHistoricalData", code=2106, text="HMDS is fine")
+    gateway.faults.set(advice)
+    async with let_in(gateway, said.append) as session:
+        assert await session.ask(bars())
+    assert any(isinstance(each, Notice) and each.code == 2106 for each in said)
+
+
+@pytest.mark.parametrize("name", ["ReqHistoricalData", "ReqContractDetails", "ReqExecutions"])
+async def test_an_answer_that_does_not_come_is_given_up_and_nothing_else(
+    gateway: Served, name: str
+) -> None:
+    gateway.faults.set(faults.Drop(request=name, times=1))
+    async with let_in(gateway) as session:
+        with pytest.raises(NoAnswer, match="no answer within 5 s"):
+            await session.ask(ALL[name], 5)
+        await session.ask(AskTime())
+    assert heard(gateway, "CancelHistoricalData") == (name == "ReqHistoricalData")
+
+
+@in_line
+async def test_without_an_answer_that_has_no_number_the_session_is_over(
+    gateway: Served, name: str
+) -> None:
+    gateway.faults.set(faults.Drop(request=name))
+    problem = await lost(gateway, lambda session: session.ask(ALL[name]))
+    assert "no answer within" in str(problem)
+
+
+@pytest.mark.parametrize("request_", [bars(), AskHead(contract=AAPL, what="TRADES")])
+async def test_who_leaves_has_the_gateway_stop(gateway: Served, request_: Asked) -> None:
+    gateway.faults.set(faults.Delay(seconds=3, request="*"))
+    async with let_in(gateway) as session:
+        with trio.move_on_after(1):
+            await session.ask(request_)
+        await session.ask(AskTime())
+    stops = ("CancelHistoricalData", "CancelHeadTimeStamp")
+    assert sum(heard(gateway, name) for name in stops) == 1
+
+
+async def test_who_leaves_before_it_was_sent_leaves_nothing(gateway: Served) -> None:
+    async with let_in(gateway) as session:
+        await session.ask(bars())
+        with trio.move_on_after(1):
+            await session.ask(bars())  # 15 s between identical ones
+        await session.ask(AskTime())
+    assert heard(gateway, "ReqHistoricalData") == 1
+    assert heard(gateway, "CancelHistoricalData") == 0
+
+
+# --- streams
+
+
+async def test_quotes_come_until_they_are_stopped(gateway: Served) -> None:
+    said: list[Said] = []
+    async with let_in(gateway) as session:
+        number = await session.watch(WatchQuotes(contract=EURUSD), said.append)
+        await gateway.do(actions.Advance(market="EUR", steps=3))
+        await session.ask(AskTime())
+        before = len(said)
+        session.stop(number)
+        await gateway.do(actions.Advance(market="EUR", steps=3))
+        await session.ask(AskTime())
+    assert any(isinstance(each, Price) for each in said)
+    assert len(said) == before
+    assert heard(gateway, "CancelMktData") == 1
+
+
+# --- orders
+
+
+async def test_an_order_is_on_its_way_when_it_is_delivered(gateway: Served) -> None:
+    said: list[Said] = []
+    async with let_in(gateway, said.append) as session:
+        await session.deliver(order("mine"), session.next_order_id)
+        await session.ask(AskTime())
+    assert gateway.order("mine").status in ("Submitted", "PreSubmitted")
+    assert said
+
+
+async def test_an_order_that_is_too_late_never_leaves(gateway: Served) -> None:
+    async with let_in(gateway) as session:
+        with pytest.raises(NotSent):
+            await session.deliver(order(), session.next_order_id, trio.current_time() - 1)
+        await session.ask(AskTime())
+    assert heard(gateway, "PlaceOrder") == 0
+
+
+async def test_a_cancel_does_not_wait_behind_200_requests(gateway: Served) -> None:
+    async with let_in(gateway) as session, trio.open_nursery() as nursery:
+        await session.deliver(order("mine"), session.next_order_id)
+        for number in range(200):
+            query = AskContracts(contract=Contract(symbol=f"X{number}", sec_type="STK"))
+            nursery.start_soon(declined, session, query)
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await session.deliver(CancelOrder(), session.next_order_id)
+        assert trio.current_time() - began < 1
+        nursery.cancel_scope.cancel()
+
+
+async def declined(session: Session, query: AskContracts) -> None:
+    """Ask for what there is not."""
+    with pytest.raises(Declined):
+        await session.ask(query)
+
+
+async def test_a_gateway_that_takes_no_orders_is_known_by_its_word(gateway: Served) -> None:
+    gateway.faults.set(faults.ReadOnly())
+    async with let_in(gateway) as session:
+        await session.deliver(order(), session.next_order_id)
+        await session.ask(AskTime())
+        assert session.read_only
+
+
+# --- its end
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_who_waits_learns_that_the_gateway_is_lost(gateway: Served, reset: bool) -> None:
+    gateway.faults.set(faults.Drop(request="ReqHistoricalData"))
+    outside: list[Exception] = []
+
+    async def ask(session: Session) -> None:
+        try:
+            await session.ask(bars())
+        except GatewayLost as problem:
+            outside.append(problem)
+
+    async with trio.open_nursery() as nursery:
+
+        async def use(session: Session) -> None:
+            nursery.start_soon(ask, session)
+            await wait_all_tasks_blocked()
+            await gateway.do(actions.Cut(reset=reset))
+            await trio.sleep(inf)
+
+        problem = await lost(gateway, use)
+    assert "has closed the connection" in str(problem)
+    assert outside == [problem]
+
+
+async def test_after_its_end_nothing_is_asked(gateway: Served) -> None:
+    async with let_in(gateway) as session:
+        pass
+    with pytest.raises(GatewayLost):
+        await session.ask(AskTime())
+    with pytest.raises(GatewayLost):
+        await session.deliver(order(), 1)
+
+
+async def test_a_gateway_that_falls_silent_is_lost(gateway: Served) -> None:
+    async def mute(session: Session) -> None:
+        gateway.faults.set(faults.Mute())
+        await trio.sleep(inf)
+
+    problem = await lost(gateway, mute)
+    assert "no answer within" in str(problem)
+
+
+async def test_a_gateway_that_has_nothing_to_say_is_not_lost(gateway: Served) -> None:
+    async with let_in(gateway):
+        await trio.sleep(10 * sessions.QUIET_S)
+    assert heard(gateway, "ReqCurrentTime") >= 5
+
+
+async def test_a_message_that_is_none_ends_the_session(gateway: Served) -> None:
+    async def garble(session: Session) -> None:
+        gateway.faults.set(faults.Garble(how="length"))
+        await session.ask(AskTime())
+
+    assert "that is no gateway" in str(await lost(gateway, garble))
+
+
+@pytest.mark.parametrize("how", ["short", "words"])
+async def test_an_answer_that_can_not_be_read_fails_its_question_alone(
+    gateway: Served, how: str
+) -> None:
+    async with let_in(gateway) as session:
+        gateway.faults.set(faults.Garble(how=how, times=1))
+        with pytest.raises((NoAnswer, Declined)):
+            await session.ask(bars(), 5)
+        await session.ask(AskTime())
+        assert session.counters["garbled messages"] == 1
+
+
+@pytest.mark.parametrize("how", ["short", "words"])
+async def test_what_can_not_be_read_of_an_order_ends_the_session(gateway: Served, how: str) -> None:
+    async def garble(session: Session) -> None:
+        gateway.faults.set(faults.Garble(how=how, times=1))
+        await session.deliver(order(), session.next_order_id)
+        await trio.sleep(inf)
+
+    assert "of orders what can't be read" in str(await lost(gateway, garble))
