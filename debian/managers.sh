@@ -2,7 +2,8 @@
 # is logged in or lingers. debhelper does nothing for templates such as datad@.service, and nothing
 # for what a user's manager runs. No failure of a manager is one of the package.
 
-SOCKETS='samplerd.socket datad@*.socket emsd.socket emsd-trade.socket paperboi@*.socket brokerd@*.socket'
+SOCKETS='samplerd.socket datad@*.socket emsd.socket emsd-trade.socket paperboi@*.socket'
+SOCKETS="$SOCKETS brokerd@*.socket iblane@*.socket ibgw@*.socket"
 NOTED=/run/piker-upgrade
 
 # each_manager FUNCTION: call it with "system" and with the number of each such user

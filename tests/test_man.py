@@ -38,6 +38,8 @@ SOCKETS = [path for path in UNITS if path.suffix == ".socket"]
 TOOLS = ("scdoc", "mandoc", "man")
 
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "FILES", "SECURITY", "EXAMPLE", "SEE ALSO"]
+INSTANCES = {"iblane": "GATEWAY", "ibgw": "GATEWAY"}
+"""What the instances of a unit are called, if not PROVIDER."""
 DAEMONS = ("datad", "brokerd", "emsd", "paperboi", "samplerd")
 INTERFACES = (INTROSPECTION, SERVICE, DATA, CLOCK, ORDERS, BROKER, SUPERVISOR)
 
@@ -308,7 +310,11 @@ def test_the_linux_user_of_a_unit_is_said(unit: Path) -> None:
 def test_the_privileges_of_each_process_are_told() -> None:
     text = PAGES["piker-security.7"].read_text()
     told = re.findall(r"^- \*([\w@-]+)\*: network:", text, re.MULTILINE)
-    services = {unit.stem.replace("@", "@P") for unit in UNITS if unit not in SOCKETS}
+    services = {
+        unit.stem.replace("@", "@L" if unit.stem.rstrip("@") in INSTANCES else "@P")
+        for unit in UNITS
+        if unit not in SOCKETS
+    }
     assert sorted(told) == sorted({*services, "pikerd"})
     architecture = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
     assert set(re.findall(r"^\| `([\w@-]+)` \|", architecture, re.MULTILINE)) <= set(told)
@@ -392,7 +398,8 @@ def errors(interface: Interface) -> Iterator[tuple[str, str, str]]:
 def listens_at(unit: Path) -> list[str]:
     """Where a unit listens, below the runtime directory, as pages write it."""
     found = re.findall(r"^ListenStream=%t/(\S+)$", unit.read_text(), re.MULTILINE)
-    return [path.replace("%i", "PROVIDER") for path in found]
+    name = INSTANCES.get(unit.stem.rstrip("@"), "PROVIDER")
+    return [path.replace("%i", name) for path in found]
 
 
 def instance(path: str) -> str:

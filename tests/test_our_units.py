@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from piker import brokers
-from piker.core.unitfile import Specifiers, parse
+from piker.core.unitfile import BadUnit, Specifiers, parse
 from piker.core.units import AnyUnit, Name, ServiceUnit, SocketUnit, build
 
 UNITS = Path(__file__).parents[1] / "units"
@@ -66,7 +67,7 @@ def ours(name: str) -> AnyUnit:
     named = Name.of(name)
     assert named is not None
     said = [(path.name, path.read_text()) for path in files(name, "user")]
-    return build(named, said, HERE)
+    return build(named, said, replace(HERE, instance=named.instance or ""))
 
 
 def our_service(name: str) -> ServiceUnit:
@@ -88,8 +89,10 @@ OUR_SOCKETS = {
     "brokerd@ib.socket": ("brokerd@ib.service", "brokerd/ib.sock", "brokerd"),
     "emsd.socket": ("emsd.service", "emsd/view.sock", "view"),
     "emsd-trade.socket": ("emsd.service", "emsd/trade.sock", "trade"),
+    "iblane@live.socket": ("iblane@live.service", "iblane/live.sock", "iblane"),
+    "ibgw@live.socket": ("ibgw@live.service", "ibgw/live.sock", "ibgw"),
 }
-DAEMONS = ["datad", "samplerd", "emsd", "paperboi", "brokerd", "sim-venue"]
+DAEMONS = ["datad", "samplerd", "emsd", "paperboi", "brokerd", "sim-venue", "iblane", "ibgw"]
 
 
 def test_all_of_our_sockets_are_known_here() -> None:
@@ -126,6 +129,7 @@ OUR_DAEMONS = {
     "paperboi@ib.service": (["piker.paperboi", "ib"], ["paperboi@ib.socket"]),
     "brokerd@ib.service": (["piker.brokerd", "ib"], ["brokerd@ib.socket"]),
     "emsd.service": (["piker.emsd"], ["emsd.socket", "emsd-trade.socket"]),
+    "iblane@live.service": (["piker.iblane", "live"], ["iblane@live.socket"]),
 }
 
 
@@ -179,7 +183,8 @@ def test_each_daemon_keeps_its_state_in_a_directory_of_its_own() -> None:
 
 def test_to_start_a_datad_brings_up_the_sockets_of_all_that_trades_on_its_prices() -> None:
     wants = set(our_service("datad@ib.service").head.wants)
-    assert wants == set(OUR_SOCKETS) - {"datad@ib.socket"}
+    gateways = {"iblane@live.socket", "ibgw@live.socket"}
+    assert wants == set(OUR_SOCKETS) - {"datad@ib.socket"} - gateways
 
 
 @pytest.mark.parametrize(
@@ -209,9 +214,13 @@ def test_our_datad_may_leave_its_bars_with_the_manager() -> None:
 
 BOUND = {
     "samplerd.service": set(),
-    "datad@ib.service": {"samplerd"},
+    "datad@replay.service": {"samplerd"},
+    "datad@ib.service": {"samplerd", "iblane"},
     "paperboi@ib.service": {"datad"},
-    "brokerd@ib.service": set(),
+    "brokerd@ib.service": {"ibgw"},
+    "brokerd@replay.service": set(),
+    "iblane@live.service": {"ibgw"},
+    "ibgw@live.service": set(),
     "brokerd@sim.service": {"sim-venue"},
     "emsd.service": {"datad", "paperboi", "brokerd"},
     "piker-panic@ib.service": {"paperboi", "brokerd"},
@@ -255,6 +264,8 @@ USERS = {
     "emsd.service": "piker-emsd",
     "piker-panic@ib.service": "piker-emsd",
     "piker-resume.service": "piker-emsd",
+    "iblane@live.service": "piker-iblane",
+    "ibgw@live.service": "piker-ibgw",
 }
 
 
@@ -272,6 +283,8 @@ MAY_CONNECT = {
     "brokerd@ib.socket": "piker-emsd",
     "emsd.socket": "piker-view",
     "emsd-trade.socket": "piker-trade",
+    "iblane@live.socket": "piker-iblane",
+    "ibgw@live.socket": "piker-ibgw",
 }
 
 
@@ -290,6 +303,49 @@ def test_out_of_memory_the_order_path_ends_last() -> None:
             for name in USERS
             if name != "piker-resume.service"
         }
-        order_path = ("emsd.service", "brokerd@ib.service", "piker-panic@ib.service")
+        order_path = (
+            *("emsd.service", "brokerd@ib.service", "piker-panic@ib.service"),
+            "ibgw@live.service",
+        )
         last = max(adjusted.pop(name) for name in order_path)
         assert last < min(adjusted.values())
+
+
+# --- the way to a gateway
+
+NETWORK = ("PrivateNetwork", "RestrictAddressFamilies")
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_ibgw_alone_has_a_network(manager: str) -> None:
+    """The last PrivateNetwork= counts; address families add up."""
+    told = {name: [words(name, manager, "Service", each) for each in NETWORK] for name in BOUND}
+    inet = {name for name, (alone, families) in told.items() if alone[-1] == "no" or families[1:]}
+    assert inet == {"ibgw@live.service"}
+
+
+def test_under_the_system_manager_ibgw_reaches_this_machine_only() -> None:
+    told = [
+        words("ibgw@live.service", "system", "Service", f"IPAddress{each}")
+        for each in ("Deny", "Allow")
+    ]
+    assert told == [("any",), ("localhost",)]
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_ibgw_without_an_address_leads_nowhere_and_starts_all_the_same(manager: str) -> None:
+    """A default must be no other gateway's address, and a missing file no reason to fail."""
+    assert "GATEWAY=/no-GATEWAY-is-set" in words(
+        "ibgw@live.service", manager, "Service", "Environment"
+    )
+    files = words("ibgw@live.service", manager, "Service", "EnvironmentFile")
+    assert files == ("-%E/piker/ibgw/%i.env",)
+    assert words("ibgw@live.service", manager, "Service", "Type")[-1] == "simple"
+
+
+def test_pikerd_runs_no_ibgw_and_nothing_that_it_runs_wants_one() -> None:
+    """It knows no variables in commands; there a gateway is reached by its address."""
+    with pytest.raises(BadUnit, match="one command without variables"):
+        ours("ibgw@live.service")
+    wants = [each for name in OUR_DAEMONS for each in our_service(name).head.wants]
+    assert [each for each in wants if each.startswith("ib")] == []

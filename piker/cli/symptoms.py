@@ -38,7 +38,10 @@ TIME_ERROR = 5
 """What adjtimex(2) gives where the clock is not synchronised."""
 TIMEX_BYTES = 208
 """sizeof(struct timex), on any machine with Linux of 64 bits; the kernel knows the same."""
-DAEMONS = ("piker-datad", "piker-brokerd", "piker-emsd", "piker-paperboi", "piker-samplerd")
+DAEMONS = (
+    *("piker-datad", "piker-brokerd", "piker-emsd", "piker-paperboi", "piker-samplerd"),
+    *("piker-iblane", "piker-ibgw"),
+)
 """The system's users; each has a group of its name."""
 PEOPLE = ("piker-view", "piker-trade")
 

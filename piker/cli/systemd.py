@@ -18,7 +18,10 @@ from piker.errors import Unreachable
 from piker.paths import manager
 
 SYSTEMD, MANAGER = b"org.freedesktop.systemd1", b"/org/freedesktop/systemd1"
-PATTERNS = [b"datad@*", b"emsd*", b"brokerd@*", b"paperboi@*", b"samplerd*", b"piker*"]
+PATTERNS = [
+    *(b"datad@*", b"emsd*", b"brokerd@*", b"paperboi@*", b"samplerd*"),
+    *(b"iblane@*", b"ibgw@*", b"piker*"),
+]
 ANSWER_S = 5
 """A manager that is silent for longer isn't there; a journal, too."""
 PROCESS_EXITED = "98e322203f7a4ed290d09fe03c09fe15"
