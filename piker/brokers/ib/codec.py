@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from math import isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -75,13 +76,32 @@ LEAST, MOST = 176, 178
 """Versions of the protocol that are spoken: gateways since 10.19. From 201 on it is another one."""
 EPOCH = 2
 """formatDate: times as seconds since the epoch, whatever zone the gateway is set to."""
+NO_RULE = 0
+"""Of an exchange that has no market rule."""
 REPORTED = 59
+LONG = 256 * 1024
+"""Bytes of any message but the next: the library takes a time that grows with their square."""
+HISTORY = b"17\0"
+KNOWN = {
+    *(1, 2, 3, 4, 5, 9, 10, 11, 15, 17, 46, 49, 52, 53, 55, 58, 59),
+    *(61, 62, 73, 74, 79, 88, 93, 99, 101, 102),
+}
+"""Messages that are read."""
+DETAILS, LONG_NAME = 10, 19
 EXECUTION, EXECUTION_TIME = 11, 15
 """The message of an execution, and which of its fields is the time."""
 ANY_TIME = "20200101-00:00:00"
+STATUSES = {
+    *("ApiPending", "PendingSubmit", "PreSubmitted", "Submitted", "PendingCancel"),
+    *("ApiCancelled", "Cancelled", "Filled", "Inactive"),
+}
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 INSTANT = re.compile(r"(\d{8})(-|  ?)(\d\d:\d\d:\d\d)(?: (\S+))?")
 """By the gateway's settings: UTC with a hyphen, or local with the name of a zone, or without."""
+
+
+NOTHING = Decimal(0)
+UNSET = {UNSET_DOUBLE, UNSET_INTEGER, float(2**63 - 1), float(-(2**63))}
 
 
 class NotWritable(ValueError):
@@ -142,14 +162,15 @@ class Reader:
 
     def read(self, payload: bytes) -> tuple[Said, ...]:
         """The words of one message: none of one that isn't known here. Raises Undecodable."""
+        if len(payload) > LONG and not payload.startswith(HISTORY):
+            raise Undecodable(f"expected at most {LONG} bytes, was {len(payload)}")
         fields = payload.decode(errors="backslashreplace").split("\0")[:-1]
         try:
             self._collector.take(fields)
             self._decoder.interpret(fields)
-        except Exception as error:  # whatever a decoder makes of what it doesn't expect
+        except Exception as error:  # noqa: BLE001 - whatever the decoder makes of it
             self._collector.said.clear()
-            shown = ",".join(fields)[:200]
-            raise Undecodable(f"{type(error).__name__}: {error}: {shown}") from error
+            return (_outline(fields, error),)
         said = tuple(self._collector.said)
         self._collector.said.clear()
         return said
@@ -251,6 +272,7 @@ class _Strict(Decoder):
 
     def __init__(self, collector: "_Collector", version: int) -> None:
         super().__init__(collector, version)  # type: ignore[arg-type] # all that it calls is there
+        self.handlers = {kind: self.handlers[kind] for kind in KNOWN}
         # an unset commission, an empty text, would be one of 0
         self.handlers[REPORTED] = collector.commission
 
@@ -301,22 +323,25 @@ class _Collector:
         self._zone = zone
         self._bars: list[PastBar] = []
         self._done_ns: int | None = None
+        self._long_name = ""
 
     def take(self, fields: list[str]) -> None:
         """Look at a message before the decoder does.
 
-        It would drop an execution whose time it can't read.
+        It would drop an execution whose time it can't read, and a contract for a stray backslash.
         """
         self._bars.clear()
         if fields and fields[0] == str(EXECUTION) and len(fields) > EXECUTION_TIME:
             self._done_ns = _instant_ns(fields[EXECUTION_TIME], self._zone)
             fields[EXECUTION_TIME] = ANY_TIME
+        elif fields and fields[0] == str(DETAILS) and len(fields) > LONG_NAME:
+            self._long_name, fields[LONG_NAME] = _unescaped(fields[LONG_NAME]), ""
 
     # --- the session
 
     def error(self, number: int, code: int, text: str, reject: str) -> None:
-        text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
-        self.said.append(Notice(number=number, code=code, text=text, reject=reject))
+        notice = Notice(number=number, code=code, text=_unescaped(text), reject=reject)
+        self.said.append(notice)
 
     def managedAccounts(self, names: str) -> None:
         self.said.append(Accounts(names=tuple(filter(None, names.split(",")))))
@@ -330,7 +355,7 @@ class _Collector:
     # --- contracts
 
     def contractDetails(self, number: int, found: ib_async.ContractDetails) -> None:
-        self.said.append(Fits(number=number, details=_details(found)))
+        self.said.append(Fits(number=number, details=_details(found, self._long_name)))
 
     def contractDetailsEnd(self, number: int) -> None:
         self._end("contracts", number)
@@ -383,6 +408,9 @@ class _Collector:
         )
         self.said.append(tick)
 
+    def tickByTickMidPoint(self, *_: object) -> None:
+        """Nobody asks for it."""
+
     def tickByTickBidAsk(
         self,
         number: int,
@@ -434,7 +462,7 @@ class _Collector:
                 account=order.account,
                 contract=_ours(contract),
                 side=order.action,
-                size=_decimal(order.totalQuantity),
+                size=_set(order.totalQuantity) or NOTHING,
                 order_type=order.orderType,
                 # of an order at the market it is a 0 that nobody set
                 limit=None if order.orderType == "MKT" else _set(order.lmtPrice),
@@ -467,8 +495,8 @@ class _Collector:
                 client_id=client_id,
                 perm_id=perm_id,
                 status=status,
-                filled=_decimal(filled),
-                remaining=_decimal(remaining),
+                filled=_set(filled) or NOTHING,
+                remaining=_set(remaining) or NOTHING,
                 average=_set(average) if filled else None,
                 why_held=why_held,
             )
@@ -484,7 +512,7 @@ class _Collector:
                 account=order.account,
                 contract=_ours(contract),
                 side=order.action,
-                size=_decimal(order.totalQuantity),
+                size=_set(order.totalQuantity) or NOTHING,
                 filled=_set(order.filledQuantity),
                 status=state.status,
                 ended=state.completedTime,
@@ -541,7 +569,7 @@ class _Collector:
                 account=account,
                 contract=_ours(contract),
                 size=_decimal(size),
-                average=_decimal(average),
+                average=_set(average) or NOTHING,
             )
         )
 
@@ -560,6 +588,74 @@ class _Collector:
 
     def _end(self, of: Ends, number: int = -1) -> None:
         self.said.append(End(of=of, number=number))
+
+
+def _outline(fields: list[str], error: Exception) -> OrderIs | EndedOrder:
+    """Of an order that the decoder can't read, somebody else's with whatever, what can be.
+
+    Its first fields are always the same. Raises Undecodable of anything else.
+    """
+    try:
+        match fields[0]:
+            case "5":
+                return _open_outline(fields)
+            case "101":
+                return _ended_outline(fields)
+    except (IndexError, ValueError):
+        pass
+    # without its fields: an account's number may be among them
+    what = f"message {fields[0][:8]!r}" if fields else "an empty message"
+    raise Undecodable(f"{what} of {len(fields)} fields: {type(error).__name__}") from error
+
+
+def _open_outline(fields: list[str]) -> OrderIs:
+    """openOrder; without a status no more is said than that it was asked for."""
+    return OrderIs(
+        order_id=int(fields[1]),
+        contract=_contract_outline(fields[2:13]),
+        side=fields[13],
+        size=_set(float(fields[14] or 0)) or NOTHING,
+        order_type=fields[15],
+        limit=None,
+        tif=fields[18],
+        account=fields[20],
+        ref=fields[23],
+        client_id=int(fields[24]),
+        perm_id=int(fields[25]),
+        status=next((each for each in fields[26:] if each in STATUSES), ""),
+        reason="",
+    )
+
+
+def _ended_outline(fields: list[str]) -> EndedOrder:
+    """completedOrder."""
+    return EndedOrder(
+        contract=_contract_outline(fields[1:12]),
+        side=fields[12],
+        size=_set(float(fields[13] or 0)) or NOTHING,
+        account=fields[19],
+        ref=fields[22],
+        perm_id=int(fields[23]),
+        filled=None,
+        status=next((each for each in fields[24:] if each in STATUSES), ""),
+        ended="",
+        reason="",
+    )
+
+
+def _contract_outline(fields: list[str]) -> Contract:
+    """conId, symbol, secType, expiry, strike, right, multiplier, exchange, currency, local symbol,
+    trading class."""
+    return Contract(
+        con_id=int(fields[0] or 0),
+        symbol=fields[1],
+        sec_type=fields[2],
+        expiry=fields[3],
+        exchange=fields[7],
+        currency=fields[8],
+        local_symbol=fields[9],
+        trading_class=fields[10],
+    )
 
 
 def _theirs(contract: Contract, *, expired: bool = False) -> ib_async.Contract:
@@ -597,15 +693,15 @@ def _ours(contract: ib_async.Contract) -> Contract:
     )
 
 
-def _details(found: ib_async.ContractDetails) -> ContractDetails:
+def _details(found: ib_async.ContractDetails, long_name: str) -> ContractDetails:
     assert found.contract
     return ContractDetails(
         contract=_ours(found.contract),
         min_tick=_decimal(found.minTick),
         price_magnifier=found.priceMagnifier or 1,
         valid_exchanges=_list(found.validExchanges),
-        rule_ids=tuple(map(int, _list(found.marketRuleIds))),
-        long_name=found.longName,
+        rule_ids=tuple(int(each or NO_RULE) for each in _list(found.marketRuleIds)),
+        long_name=long_name,
         contract_month=found.contractMonth,
         real_expiry=found.realExpirationDate,
         last_trade_time=found.lastTradeTime,
@@ -625,17 +721,28 @@ def _written(number: Decimal) -> Any:
     return f"{number:f}"
 
 
+def _unescaped(text: str) -> str:
+    """With what is written as \\uXXXX; what is half of a letter is none."""
+    text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _list(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
+    return tuple(text.split(",")) if text else ()
 
 
 def _set(number: float | Decimal | None) -> Decimal | None:
     """The number, unless it is one that says that there is none."""
-    return None if number in (None, UNSET_DOUBLE, UNSET_INTEGER) else _decimal(number)
+    return None if number is None or number in UNSET else _decimal(number)
 
 
 def _decimal(number: float | Decimal) -> Decimal:
-    """The shortest decimal that is this float: what the gateway wrote, but for zeros at its end."""
+    """The shortest decimal that is this float: what the gateway wrote, but for zeros at its end.
+
+    Raises ValueError where there must be a number and is none.
+    """
+    if number in UNSET or not isfinite(number):
+        raise ValueError(f"expected a number, was {number}")
     found = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
     whole = found.to_integral_value()
     return whole if found == whole else found
@@ -650,6 +757,6 @@ def _instant_ns(text: str, zone: ZoneInfo) -> int | None:
     try:
         where = UTC if between == "-" and not name else ZoneInfo(name) if name else zone
         instant = datetime.strptime(f"{day} {time}", "%Y%m%d %H:%M:%S").replace(tzinfo=where)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OSError):  # a zone's name is that of a file
         return None
     return int(instant.timestamp()) * 10**9

@@ -120,7 +120,7 @@ def route(details: ContractDetails) -> Contract:
 def rule_id(details: ContractDetails) -> int | None:
     """The market rule that holds where its orders go; None: none is told, `min_tick` holds."""
     rules = dict(zip(details.valid_exchanges, details.rule_ids, strict=False))
-    return rules.get(route(details).exchange)
+    return rules.get(route(details).exchange) or None
 
 
 def market(details: ContractDetails, steps: Sequence[PriceStep]) -> Market:

@@ -12,6 +12,9 @@ from piker.core.backoff import Backoff
 
 PAUSES_S = (0.5, 8.0)
 """First and longest pause between attempts: everything is live again within 10 s of its return."""
+STEADY_S = 30.0
+"""A session that has held for so long was a good one; another that fails at once is no reason to
+log in twice a second."""
 
 
 class Gateway:
@@ -43,6 +46,7 @@ class Gateway:
         self._pacer: Pacer[Outgoing] = Pacer()
         self._backoff = Backoff(*PAUSES_S)
         self._changed = trio.Event()
+        self._since = 0.0
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -66,14 +70,16 @@ class Gateway:
             async with open_session(
                 self._address, self._client_id, self._hear, pacer=self._pacer, zone=self._zone
             ) as session:
-                self._backoff.reset()
                 self.session = session
+                self._since = trio.current_time()
                 self._entered(session)
                 self._tell_change()
                 await trio.sleep_forever()
         except GatewayLost as problem:
             self.problem = problem
         finally:
+            if self.session and trio.current_time() - self._since > STEADY_S:
+                self._backoff.reset()
             self.session = None
 
     def _tell_change(self) -> None:

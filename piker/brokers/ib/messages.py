@@ -48,7 +48,7 @@ class ContractDetails(Struct, frozen=True, kw_only=True):
     """So often the price in the market data is the one in the currency (100: pence)."""
     valid_exchanges: tuple[str, ...]
     rule_ids: tuple[int, ...]
-    """Of each of the exchanges before, the market rule that has its price bands."""
+    """Of each of the exchanges before, the market rule that has its price bands; 0: none."""
     long_name: str
     contract_month: str
     """YYYYMM."""
@@ -147,7 +147,7 @@ class WatchTicks(Struct, frozen=True, kw_only=True):
     """Every trade, or every change of bid and ask (reqTickByTickData)."""
 
     contract: Contract
-    kind: Literal["Last", "AllLast", "BidAsk", "MidPoint"]
+    kind: Literal["Last", "AllLast", "BidAsk"]
 
 
 class AskBars(Struct, frozen=True, kw_only=True):

@@ -8,13 +8,14 @@ behind that could be. What leaves is paced (pacing.py); the gateway's own order 
 import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 from math import inf
 
 import trio
 
+from piker import clock
 from piker.brokers import VenueLost
 from piker.brokers.ib import codec, codes, frames
 from piker.brokers.ib.codec import Encoder, Reader, Undecodable
@@ -22,7 +23,11 @@ from piker.brokers.ib.frames import Frames, NoFrame, frame
 from piker.brokers.ib.messages import (
     Accounts,
     AskAccount,
+    AskCompletedOrders,
+    AskIds,
+    AskOpenOrders,
     AskPositions,
+    AskRule,
     AskTime,
     End,
     NextId,
@@ -33,7 +38,7 @@ from piker.brokers.ib.messages import (
     WatchQuotes,
     WatchTicks,
 )
-from piker.brokers.ib.pacing import Pacer, Urgency
+from piker.brokers.ib.pacing import Pacer, TooManyWaiting, Urgency
 from piker.brokers.ib.questions import UNNUMBERED, Asked, ends, is_part, manners
 
 log = logging.getLogger(__name__)
@@ -50,9 +55,23 @@ PROBE_S = 10.0
 SHORT = 4096
 """Bytes of a frame of the handshake: longer ones are of something that is no gateway."""
 RECEIVE_BYTES = 64 * 1024
+DIGITS = 10
+"""Of a number of the protocol, at most."""
+SEND_S = 10.0
+"""A gateway that takes nothing for so long is gone."""
+GARBLED = 20
+"""After so many messages that can't be read it is no gateway that we could understand."""
 FIRST_NUMBER = 1_500_000_000
 """Numbers of requests are far above those of orders: a notice has only the number."""
 IN_USE = 326
+NOTICE = b"4"
+UNNUMBERED_PARTS: dict[type, bytes] = {
+    AskPositions: b"61",
+    AskRule: b"93",
+    AskTime: b"49",
+    AskIds: b"9",
+}
+"""Messages that answers without a number are made of, beside those about orders."""
 ABOUT_ORDERS = {b"3", b"5", b"11", b"59", b"101"}
 """orderStatus, openOrder, execDetails, commissionReport, completedOrder."""
 
@@ -86,13 +105,18 @@ class NotSent(Exception):
 class Outgoing:
     """A message that is to leave."""
 
-    def __init__(self, payload: bytes, not_after: float = inf) -> None:
+    def __init__(self, payload: bytes, not_after_boot_ns: int | None = None) -> None:
         self.payload = payload
-        self.not_after = not_after
-        """By trio's clock."""
         self.sent = False
         self.over = trio.Event()
         """It is on its way, or never will be."""
+        self._not_after_boot_ns = not_after_boot_ns
+
+    def left_s(self) -> float:
+        """How long it may still leave."""
+        if self._not_after_boot_ns is None:
+            return inf
+        return max(0.0, (self._not_after_boot_ns - clock.boot_ns()) / 1e9)
 
 
 class _Question:
@@ -108,6 +132,15 @@ class _Question:
     def settled(self) -> bool:
         """There is an answer, or there won't be."""
         return self._settled.is_set()
+
+    @property
+    def words(self) -> int:
+        """How many have come."""
+        return len(self._said)
+
+    async def settle(self) -> None:
+        """Wait until it is settled."""
+        await self._settled.wait()
 
     def take(self, said: Said) -> None:
         """One more word of the answer."""
@@ -178,8 +211,9 @@ class Session:
     async def ask(self, request: Asked, timeout_s: float = ANSWER_S) -> tuple[Said, ...]:
         """The words of the answer, but for its end. `timeout_s` counts from when it has left.
 
-        Who is cancelled leaves, and the gateway is told if it can be. Raises Declined, NoAnswer,
-        NotWritable or GatewayLost.
+        What has no number isn't left alone, and has its own limit: ANSWER_S from word to word. Who
+        is cancelled leaves, and the gateway is told if it can be. Raises Declined, NoAnswer,
+        NotWritable, TooManyWaiting or GatewayLost.
         """
         if isinstance(request, UNNUMBERED):
             return await self._ask_in_turn(request)
@@ -199,13 +233,16 @@ class Session:
             if outgoing.sent and (not question.settled or isinstance(request, AskAccount)):
                 self._offer_stop(request, number)
 
-    async def deliver(self, request: Request, number: int, not_after: float = inf) -> None:
+    async def deliver(
+        self, request: Request, number: int, not_after_boot_ns: int | None = None
+    ) -> None:
         """Send a message, an order by its id perhaps. Returns when it is on its way.
 
-        Raises NotSent, NotWritable or GatewayLost: then nothing of it has left, nor will.
+        By CLOCK_BOOTTIME, which goes on in a suspend. Raises NotSent, NotWritable, TooManyWaiting
+        or GatewayLost: then nothing of it has left, nor will.
         """
-        outgoing = self._offer(request, number, not_after)
-        with trio.move_on_at(not_after):
+        outgoing = self._offer(request, number, not_after_boot_ns)
+        with trio.move_on_after(outgoing.left_s()):
             await self._leave(outgoing)
         if not outgoing.sent:
             raise NotSent("the gateway took nothing in time")
@@ -240,31 +277,39 @@ class Session:
         return await question.wait()
 
     async def _take_turn(self, question: _Question) -> None:
-        """Ask, and wait whoever else has left: a later answer would be taken for the next one's.
-
-        If none comes the connection is over.
-        """
-        request, patience_s = question.request, ANSWER_S
-        if isinstance(request, AskTime):
-            patience_s = PROBE_S
+        """Ask, and wait whoever else has left: a later answer would be taken for the next one's."""
+        request = question.request
         async with self._turns[type(request)]:
             del self._next[request]
             self._open[type(request)] = question
-            await self._leave(self._offer(request, -1))
-            with trio.move_on_after(patience_s), suppress(Declined, GatewayLost):
-                await question.wait()
+            try:
+                await self._leave(self._offer(request, -1))
+                await self._see_through(question)
+            except (GatewayLost, TooManyWaiting) as problem:
+                question.fail(problem)
             del self._open[type(request)]
-        if not question.settled:
-            self.lose(GatewayLost(f"no answer within {patience_s:g} s to {_named(request)}"))
-        elif isinstance(request, AskPositions):
+        if isinstance(request, AskPositions):
             self._offer_stop(request, -1)
+
+    async def _see_through(self, question: _Question) -> None:
+        """Wait for the answer, as long as it comes; if nothing of it does the session is over."""
+        patience_s = PROBE_S if isinstance(question.request, AskTime) else ANSWER_S
+        while not question.settled:
+            words = question.words
+            with trio.move_on_after(patience_s):
+                await question.settle()
+            if not question.settled and question.words == words:
+                named = _named(question.request)
+                self.lose(GatewayLost(f"no answer within {patience_s:g} s to {named}"))
 
     # --- what leaves
 
-    def _offer(self, request: Request, number: int, not_after: float = inf) -> Outgoing:
+    def _offer(
+        self, request: Request, number: int, not_after_boot_ns: int | None = None
+    ) -> Outgoing:
         if self.lost:
             raise self.lost
-        outgoing = Outgoing(self._encoder.request(request, number), not_after)
+        outgoing = Outgoing(self._encoder.request(request, number), not_after_boot_ns)
         urgency, needs = manners(request)
         self._pacer.offer(outgoing, urgency, _now_ns(), needs)
         self._offered.set()
@@ -274,7 +319,10 @@ class Session:
         """Tell the gateway, if it is one of those that it is told of, that nobody waits."""
         if isinstance(request, Stoppable) and not self.lost:
             outgoing = Outgoing(self._encoder.stop(request, number))
-            self._pacer.offer(outgoing, Urgency.CONTROL, _now_ns())
+            try:
+                self._pacer.offer(outgoing, Urgency.CONTROL, _now_ns())
+            except TooManyWaiting as problem:
+                self.lose(GatewayLost(f"the gateway takes too little: {problem}"))
             self._offered.set()
 
     async def _leave(self, outgoing: Outgoing) -> None:
@@ -301,16 +349,29 @@ class Session:
             self._offered = trio.Event()
 
     async def _send_one(self, outgoing: Outgoing) -> None:
-        """From here on nobody knows whether the gateway has it, unless it says so."""
-        if outgoing.over.is_set() or trio.current_time() > outgoing.not_after:
+        """From the first byte on nobody knows whether the gateway has it, unless it says so."""
+        await self._room()
+        if outgoing.over.is_set() or not outgoing.left_s():
             return
         outgoing.sent = True
         outgoing.over.set()
-        await self._transmit(frame(outgoing.payload))
+        await self._transmit(frame(outgoing.payload), outgoing.left_s())
 
-    async def _transmit(self, data: bytes) -> None:
+    async def _room(self) -> None:
+        """Wait until the gateway takes something."""
+        with trio.move_on_after(SEND_S):
+            await trio.lowlevel.wait_writable(self._stream.socket)
+            return
+        self.lose(GatewayLost(f"the gateway took nothing for {SEND_S:g} s"))
+
+    async def _transmit(self, data: bytes, patience_s: float = SEND_S) -> None:
+        """All of it, or the session is over: what is cut off is no message, and never will be."""
+        patience_s = min(patience_s, SEND_S)
         try:
-            await self._stream.send_all(data)
+            with trio.fail_after(patience_s):
+                await self._stream.send_all(data)
+        except trio.TooSlowError:
+            self.lose(GatewayLost(f"the gateway took nothing for {patience_s:.1f} s"))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.lose(GatewayLost("the gateway has closed the connection"))
 
@@ -346,8 +407,9 @@ class Session:
             for payload in await self._receive():
                 self._take(payload)
         finally:
-            if self._no:
-                raise self._no
+            over = self._no or self.lost
+            if over:
+                raise over
 
     async def listen(self) -> None:
         """Take what comes, until the session is over."""
@@ -385,6 +447,8 @@ class Session:
 
     def _hear_one(self, said: Said) -> None:
         number = getattr(said, "number", -1)
+        if isinstance(said, Notice) and codes.is_read_only(said.code, said.text):
+            self.read_only = True
         if number in self._asked:
             self._answer(self._asked[number], said)
         elif number in self._streams:
@@ -411,22 +475,36 @@ class Session:
                 self.accounts = names
             case NextId(order_id=order_id):
                 self.next_order_id = self.next_order_id or order_id
-            case Notice(code=code, text=text) if codes.is_read_only(code, text):
-                self.read_only = True
+            case Notice(number=-1, code=code, text=text) if codes.is_read_only(code, text):
+                self._decline(said)
             case Notice(code=code, text=text) if code == IN_USE:
                 self._no = GatewayLost(f"{text} ({code}): another program uses it, or did just now")
         self._hear(said)
 
+    def _decline(self, notice: Notice) -> None:
+        """A gateway that takes no orders doesn't list them: it says so with no number."""
+        for question in self._open.values():
+            if isinstance(question.request, AskOpenOrders | AskCompletedOrders):
+                question.fail(Declined(notice))
+
     def _garbled(self, payload: bytes, error: Undecodable) -> None:
-        """Of orders nothing may be missed: another session asks for all of them anew."""
+        """What can't be read is of no use; of orders nothing may be missed.
+
+        Another session asks for all of them anew.
+        """
         self.counters["garbled messages"] += 1
-        if payload.partition(b"\0")[0] in ABOUT_ORDERS:
-            self.lose(GatewayLost(f"the gateway said of orders what can't be read: {error}"))
+        kind, number = payload.partition(b"\0")[0], _number(payload)
+        of_orders = kind in ABOUT_ORDERS or (kind == NOTICE and 0 <= number < FIRST_NUMBER)
+        if of_orders or self.counters["garbled messages"] > GARBLED:
+            self.lose(GatewayLost(f"the gateway said what can't be read: {error}"))
             return
         log.error("a message of the gateway can't be read: %s", error)
-        number = _number(payload)
+        problem = NoAnswer(f"the answer can't be read: {error}")
         if number in self._asked:
-            self._asked[number].fail(NoAnswer(f"the answer can't be read: {error}"))
+            self._asked[number].fail(problem)
+        for request, question in self._open.items():
+            if kind == UNNUMBERED_PARTS.get(request):
+                question.fail(problem)
 
     # --- its end
 
@@ -444,11 +522,20 @@ class Session:
 
     async def probe(self) -> None:
         """Ask for a word whenever there was none for long; without one the session is over."""
-        with suppress(GatewayLost):  # which is known by then
-            while True:
-                await trio.sleep_until(self._heard_at + QUIET_S)
-                if self._heard_at + QUIET_S <= trio.current_time():
-                    await self.ask(AskTime())
+        while not self.lost:
+            await trio.sleep_until(self._heard_at + QUIET_S)
+            if self._heard_at + QUIET_S <= trio.current_time():
+                await self._ask_for_a_word()
+
+    async def _ask_for_a_word(self) -> None:
+        try:
+            await self.ask(AskTime())
+        except NoAnswer:
+            pass  # it can't be read, and is one
+        except TooManyWaiting as problem:
+            self.lose(GatewayLost(f"the gateway takes too little: {problem}"))
+        except GatewayLost as problem:
+            self.lose(problem)
 
 
 @asynccontextmanager
@@ -475,12 +562,21 @@ async def open_session(
             for part in (session.listen, session.send, session.probe):
                 nursery.start_soon(part)
             yield session
-        except GatewayLost as problem:
-            session.lose(problem)
+        except* GatewayLost as problems:
+            session.lose(_first(problems))
         finally:
             session.lose(ended)
     if session.lost and session.lost is not ended:
         raise session.lost
+
+
+def _first(problems: BaseExceptionGroup[GatewayLost]) -> GatewayLost:
+    """One of them: all say the same."""
+    problem: BaseException = problems
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    assert isinstance(problem, GatewayLost)
+    return problem
 
 
 async def _connect(address: str) -> trio.SocketStream:
@@ -513,8 +609,8 @@ def _version(payload: bytes) -> int:
 
 def _number(payload: bytes) -> int:
     """Of a request, if a message that can't be read has one where most have theirs; else -1."""
-    fields = payload.split(b"\0")[1:3]
-    numbers = [int(field) for field in fields if field.isdigit()]
+    fields = payload[:SHORT].split(b"\0")[1:3]
+    numbers = [int(field) for field in fields if field.isdigit() and len(field) <= DIGITS]
     return max(numbers, default=-1)
 
 
@@ -524,4 +620,4 @@ def _named(request: Request) -> str:
 
 
 def _now_ns() -> int:
-    return int(trio.current_time() * 1e9)
+    return round(trio.current_time() * 1e9)

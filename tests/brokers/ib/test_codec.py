@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from msgspec import json
 
 from piker.brokers.ib.codec import Encoder, NotWritable, Reader, Undecodable
 from piker.brokers.ib.messages import (
@@ -19,6 +20,7 @@ from piker.brokers.ib.messages import (
     Contract,
     Done,
     End,
+    Fits,
     Holds,
     Notice,
     OrderIs,
@@ -191,10 +193,64 @@ def test_what_is_not_known_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "1|6|7", "17|7|a|b|2|1", "5|29|1", "59|1", "3|x|y"])
-def test_what_is_no_message_is_named(text: str) -> None:
+def test_what_is_no_message_is_named_and_not_quoted(text: str) -> None:
     with pytest.raises(Undecodable) as raised:
+        Reader(176).read(frame(text) if text else b"")
+    assert repr(text.partition("|")[0]) in str(raised.value) or "an empty message" in str(
+        raised.value
+    )
+    assert text.partition("|")[2] not in str(raised.value) or "|" not in text
+
+
+def test_an_order_that_has_what_nobody_can_read_is_one_all_the_same() -> None:
+    """Somebody else's, with a fraction where the library expects none."""
+    said = read(OPEN_ORDER.replace("|2147483647|0|0|0||3|", "|0.5|true|0|0||3|"))
+    assert isinstance(said, OrderIs)
+    assert (said.order_id, said.client_id, said.perm_id) == (29, 1, 2138440195)
+    assert (said.ref, said.status, said.limit) == ("29", "Submitted", None)
+
+
+def test_a_long_name_with_a_stray_backslash_is_a_contracts() -> None:
+    details = (
+        "10|7|AAPL|STK||0||SMART|USD|AAPL|NMS|NMS|265598|0.01||ACTIVETIM|SMART,NYSE,NASDAQ|1|0"
+        "|APPLE \\|NASDAQ|||||US/Eastern||||0|0|1|||26,,67||COMMON|0.0001|0.0001|100"
+    )
+    said = read(details)
+    assert isinstance(said, Fits)
+    assert said.details.long_name == "APPLE \\"
+    assert said.details.rule_ids == (26, 0, 67)
+
+
+def test_half_a_letter_of_a_text_is_none() -> None:
+    said = read("4|2|7|201|a \\ud83d\\ude00 and \\ud83d|")
+    assert isinstance(said, Notice)
+    assert json.decode(json.encode(said.text)) == "a \U0001f600 and \ufffd"
+
+
+@pytest.mark.parametrize("unset", [UNSET, "2147483647", "9223372036854775807", ""])
+def test_an_order_by_money_has_no_size(unset: str) -> None:
+    said = read(OPEN_ORDER.replace("|BUY|1|LMT|", f"|BUY|{unset}|LMT|"))
+    assert isinstance(said, OrderIs)
+    assert said.size == 0
+
+
+@pytest.mark.parametrize("shares", [UNSET, "inf", "nan"])
+def test_an_execution_without_a_size_is_none(shares: str) -> None:
+    text = FILL.format(time="20240328-14:47:22").replace("|BOT|1|", f"|BOT|{shares}|")
+    with pytest.raises(Undecodable):
         Reader(176).read(frame(text))
-    assert text.replace("|", ",") in str(raised.value)
+
+
+def test_a_message_that_is_too_long_is_none() -> None:
+    with pytest.raises(Undecodable, match="expected at most"):
+        Reader(176).read(frame("10|7" + "|x" * 200_000))
+
+
+@pytest.mark.parametrize(
+    "text", ["21|7|13|1|0.5|0.5|1|0|0|0|0|100", "99|7|4|1711637242|1.5", "90|7|1"]
+)
+def test_what_nobody_asks_for_says_nothing(text: str) -> None:
+    assert Reader(176).read(frame(text)) == ()
 
 
 def test_after_what_is_no_message_the_next_is_read_as_it_is() -> None:

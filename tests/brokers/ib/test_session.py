@@ -13,7 +13,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from piker import clock
 from piker.brokers.ib import session as sessions
+from piker.brokers.ib.frames import frame
 from piker.brokers.ib.messages import (
     AskAccount,
     AskBars,
@@ -33,6 +35,7 @@ from piker.brokers.ib.messages import (
     Fits,
     HeadIs,
     Notice,
+    OrderIs,
     PlaceOrder,
     Price,
     Rule,
@@ -97,9 +100,14 @@ async def let_in(
 async def lost(gateway: Served, use: Callable[[Session], Awaitable[object]]) -> GatewayLost:
     """What a session is lost by that is used so."""
     with pytest.raises(GatewayLost) as raised:
-        async with let_in(gateway) as session:
-            await use(session)
+        await use_at(gateway.address, use)
     return raised.value
+
+
+async def use_at(address: str, use: Callable[[Session], Awaitable[object]]) -> None:
+    """Do something with a session."""
+    async with open_session(address, CLIENT, lambda said: None) as session:
+        await use(session)
 
 
 async def nothing(session: Session) -> None:
@@ -224,7 +232,7 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(gateway: Served, name
         with trio.move_on_after(1):
             await session.ask(ALL[name])
         answer = await session.ask(EUROS[name])
-        await trio.sleep(20)
+        await trio.sleep(15)
         late = session.counters["late answers"]
         again = await session.ask(EUROS[name])
     assert late >= 1
@@ -347,7 +355,7 @@ async def test_an_order_is_on_its_way_when_it_is_delivered(gateway: Served) -> N
 async def test_an_order_that_is_too_late_never_leaves(gateway: Served) -> None:
     async with let_in(gateway) as session:
         with pytest.raises(NotSent):
-            await session.deliver(order(), session.next_order_id, trio.current_time() - 1)
+            await session.deliver(order(), session.next_order_id, clock.boot_ns() - 1)
         await session.ask(AskTime())
     assert heard(gateway, "PlaceOrder") == 0
 
@@ -450,11 +458,159 @@ async def test_an_answer_that_can_not_be_read_fails_its_question_alone(
         assert session.counters["garbled messages"] == 1
 
 
-@pytest.mark.parametrize("how", ["short", "words"])
-async def test_what_can_not_be_read_of_an_order_ends_the_session(gateway: Served, how: str) -> None:
+async def test_what_can_not_be_read_of_an_order_ends_the_session(gateway: Served) -> None:
     async def garble(session: Session) -> None:
-        gateway.faults.set(faults.Garble(how=how, times=1))
+        gateway.faults.set(faults.Garble(how="words", times=1))
         await session.deliver(order(), session.next_order_id)
         await trio.sleep(inf)
 
-    assert "of orders what can't be read" in str(await lost(gateway, garble))
+    assert "said what can't be read" in str(await lost(gateway, garble))
+
+
+async def test_a_garbled_refusal_of_an_order_ends_the_session(gateway: Served) -> None:
+    async def garble(session: Session) -> None:
+        gateway.faults.set(faults.Refuse(request="PlaceOrder", code=201, text="no"))
+        gateway.faults.set(faults.Garble(how="short", times=1))
+        await session.deliver(order(), session.next_order_id)
+        await trio.sleep(inf)
+
+    assert "said what can't be read" in str(await lost(gateway, garble))
+
+
+async def test_an_order_of_which_only_the_beginning_can_be_read_is_heard(gateway: Served) -> None:
+    said: list[Said] = []
+    async with let_in(gateway, said.append) as session:
+        gateway.faults.set(faults.Garble(how="short", times=1))
+        await session.deliver(order("mine"), session.next_order_id)
+        await session.ask(AskTime())
+    assert {each.ref for each in said if isinstance(each, OrderIs)} == {"mine"}
+
+
+async def test_a_position_that_can_not_be_read_is_not_left_out(gateway: Served) -> None:
+    await gateway.do(actions.SetPosition(market="AAPL", size=Decimal(5), cost=Decimal(1)))
+    async with let_in(gateway) as session:
+        gateway.faults.set(faults.Garble(how="short", times=1))
+        with pytest.raises(NoAnswer, match="can't be read"):
+            await session.ask(AskPositions())
+        assert await session.ask(AskTime())
+
+
+async def test_a_gateway_of_which_nothing_can_be_read_is_lost(gateway: Served) -> None:
+    async def garble(session: Session) -> None:
+        gateway.faults.set(faults.Garble(how="words", times=1000))
+        await session.watch(WatchQuotes(contract=EURUSD), lambda said: None)
+        await gateway.do(actions.Advance(market="EUR", steps=30))
+        await trio.sleep(inf)
+
+    assert "said what can't be read" in str(await lost(gateway, garble))
+
+
+# --- a gateway that reads no more
+
+
+@asynccontextmanager
+async def a_stub(
+    path: Path, attend: Callable[[trio.SocketStream], Awaitable[None]]
+) -> AsyncIterator[str]:
+    """Lets in, and then does as it is told: gives its address."""
+
+    async def let_in_first(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(frame(b"178\x0020260101 00:00:00 UTC\0"))
+        await stream.receive_some()
+        await stream.send_all(frame(b"15\x001\0DU1\0") + frame(b"9\x001\x0010\0"))
+        await attend(stream)
+
+    bound = trio.socket.socket(trio.socket.AF_UNIX)
+    await bound.bind(str(path))
+    bound.listen()
+    async with trio.open_nursery() as nursery:
+        listeners = [trio.SocketListener(bound)]
+        nursery.start_soon(trio.serve_listeners, let_in_first, listeners)
+        yield f"unix:{path}"
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def deaf(path: Path) -> AsyncIterator[str]:
+    """Lets in, and reads nothing after that: gives its address."""
+
+    async def nothing_more(stream: trio.SocketStream) -> None:
+        await trio.sleep(inf)
+
+    async with a_stub(path, nothing_more) as address:
+        yield address
+
+
+async def fill_up(session: Session) -> None:
+    """Ask for more than there is room for, and wait for the end."""
+    query = AskContracts(contract=Contract(symbol="X" * 60_000, sec_type="STK"))
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(session.ask, query)
+
+
+async def test_a_gateway_that_reads_no_more_is_lost(tmp_path: Path) -> None:
+    async with deaf(tmp_path / "deaf.sock") as address:
+        with pytest.raises(GatewayLost, match="took nothing for"):
+            await use_at(address, fill_up)
+
+
+async def test_an_order_for_which_there_is_no_room_never_leaves_late(tmp_path: Path) -> None:
+    outcomes: list[Exception] = []
+
+    async def place(session: Session) -> None:
+        await wait_all_tasks_blocked()
+        try:
+            await session.deliver(order(), 10, clock.boot_ns() + 3 * 10**9)
+        except NotSent as problem:
+            outcomes.append(problem)
+
+    async def use(session: Session) -> None:
+        outside.start_soon(place, session)
+        await fill_up(session)
+
+    async with deaf(tmp_path / "deaf.sock") as address, trio.open_nursery() as outside:
+        with pytest.raises(GatewayLost):
+            await use_at(address, use)
+    assert [str(each) for each in outcomes] == ["the gateway took nothing in time"]
+
+
+async def test_a_loss_while_questions_wait_for_their_turn_ends_nothing_else(
+    gateway: Served,
+) -> None:
+    problems: list[Exception] = []
+
+    async def ask(session: Session) -> None:
+        try:
+            await session.ask(AskPositions())
+        except GatewayLost as problem:
+            problems.append(problem)
+
+    async def use(session: Session) -> None:
+        for _ in range(3):
+            outside.start_soon(ask, session)
+            await trio.lowlevel.checkpoint()
+        session.lose(GatewayLost("for this test"))
+        await trio.sleep(inf)
+
+    async with trio.open_nursery() as outside:
+        assert str(await lost(gateway, use)) == "for this test"
+    assert len(problems) == 3
+
+
+async def test_a_list_may_take_its_time_as_long_as_it_goes_on(tmp_path: Path) -> None:
+    async def list_slowly(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        for number in range(5):
+            await trio.sleep(15)
+            held = f"61|3|DU1|{number}|A|STK||0||||USD|A|A|1|1|".replace("|", "\0")
+            await stream.send_all(frame(held.encode()))
+        await stream.send_all(frame(b"62\x001\0"))
+        await trio.sleep(inf)
+
+    async def use(session: Session) -> None:
+        assert len(await session.ask(AskPositions())) == 5
+
+    async with a_stub(tmp_path / "slow.sock", list_slowly) as address:
+        await use_at(address, use)
