@@ -4,11 +4,13 @@ Whoever is connected to a gateway can trade there: it asks for no secret. So dat
 that passes requests for data only (piker.iblane), and brokerd@ib alone has the way to the gateway.
 """
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
 from piker import brokers
+from piker.core.fees import FeeSchedule
 
 DataKind = Literal["live", "frozen", "delayed", "delayed-frozen"]
 
@@ -60,3 +62,22 @@ class Settings(brokers.Settings, frozen=True, kw_only=True, forbid_unknown_field
     gateway_zone: Annotated[
         str, Meta(description="time zone of the gateway, where it writes times without one")
     ] = "UTC"
+
+
+PROVIDER = brokers.Provider(
+    name="ib",
+    doc="Interactive Brokers, through a gateway of theirs.",
+    endpoints={
+        "datad": {
+            "open_venue": "piker.brokers.ib.feed:open_venue",
+            "get_mkt_info": "piker.brokers.ib.feed:get_mkt_info",
+            "stream_quotes": "piker.brokers.ib.feed:stream_quotes",
+            "open_symbol_search": "piker.brokers.ib.search:open_symbol_search",
+        },
+        "brokerd": {"open_trade_dialog": "piker.brokers.ib.trade:open_trade_dialog"},
+    },
+    settings=Settings,
+    limits=brokers.Limits(markets=100),
+    # IBKR Pro, fixed: what most stocks in US dollars cost (the page "Commissions Stocks", 2025)
+    fees=FeeSchedule(per_unit=Decimal("0.005"), minimum=Decimal(1)),
+)

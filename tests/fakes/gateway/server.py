@@ -354,7 +354,7 @@ class Served(Gateway):
             sizes = range(start + 1, min(start + FLOOD, action.trades) + 1)
             for session in list(self.sessions):
                 streams = [e for e in session.streams.values() if e.instrument.con_id in con_ids]
-                session.say_bytes(b"".join(trades(streams, self.markets, sizes)))
+                session.say_bytes(b"".join(trades(streams, self.markets, sizes, self.now_ns)))
                 await session.drained.wait()
 
     def _forget(self, which: Callable[[Stream], bool]) -> None:

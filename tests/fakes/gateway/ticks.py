@@ -59,19 +59,20 @@ def quote(stream: Stream, market: Market, now_ns: int) -> list[Message]:
     if "trade" in kinds:
         said += _side(stream, 4, 5, market.last, Decimal(TRADE_SIZE))
         said += [_volume(stream, market), _string(stream, 45, now_ns // 10**9)]
-        said += _rt_volume(stream, market, now_ns)
+        said += _rt_volume(stream, market, now_ns, market.last, TRADE_SIZE)
     return said
 
 
 def trades(
-    streams: Iterable[Stream], markets: Mapping[int, Market], sizes: Iterable[int]
+    streams: Iterable[Stream], markets: Mapping[int, Market], sizes: Iterable[int], now_ns: int
 ) -> Iterator[bytes]:
     """Frames of trades of these sizes in each stream's market, the markets taking turns."""
     both = [(each, markets[each.instrument.con_id]) for each in streams]
     for size in sizes:
         for stream, market in both:
             price = market.ask if size % 2 else market.last
-            yield frame(*_price(stream, 4, price, size))
+            volume = _rt_volume(stream, market, now_ns, price, size)
+            yield b"".join(frame(*each) for each in volume or [_price(stream, 4, price, size)])
 
 
 def every(stream: Stream, market: Market, now_ns: int) -> list[Message]:
@@ -134,11 +135,13 @@ def _string(stream: Stream, kind: int, value: object) -> Message:
     return layouts.tick_string(stream.request.req_id, _kind(stream, kind), value)
 
 
-def _rt_volume(stream: Stream, market: Market, now_ns: int) -> list[Message]:
+def _rt_volume(
+    stream: Stream, market: Market, now_ns: int, price: Decimal, size: int
+) -> list[Message]:
     request = stream.request
     if not isinstance(request, ReqMktData) or RT_VOLUME not in request.generic_ticks.split(","):
         return []
-    fields = (market.last, TRADE_SIZE, now_ns // 10**6, market.volume, market.last, "true")
+    fields = (price, size, now_ns // 10**6, market.volume, price, "true")
     return [layouts.tick_string(request.req_id, 48, ";".join(str(field) for field in fields))]
 
 
