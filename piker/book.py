@@ -380,7 +380,7 @@ class Book:
         newest_ns = self._bases_ns.get(place)
         if newest_ns is None or self.has(execution):
             return
-        if execution.revision or execution.time_ns <= newest_ns:
+        if execution.revision > 0 or execution.time_ns <= newest_ns:
             self._put([], Base(account=execution.account, market=execution.market))
             await self._sum_anew(place)
 

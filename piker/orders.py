@@ -62,7 +62,13 @@ class Execution(Struct, frozen=True, kw_only=True):
     """One fill, as the venue says it. A correction has the same `exec_id` and a later revision."""
 
     exec_id: Annotated[str, Meta(description="the venue's id, without its revision")]
-    revision: Annotated[int, Meta(description="0, then counts up with each correction")] = 0
+    revision: Annotated[
+        int,
+        Meta(
+            description="0, then counts up with each correction; below 0: told before the venue "
+            "said what it cost"
+        ),
+    ] = 0
     oid: Annotated[str, Meta(description="order reference; empty: not an order of ours")]
     venue_id: Annotated[str, Meta(description="the venue's id of the order")]
     account: Annotated[str, Meta(description="paper.PROVIDER or PROVIDER.LABEL")]

@@ -280,7 +280,8 @@ class _Taken:
             return self._book.has(execution)
         if execution.oid not in self._revisions:
             self._revisions[execution.oid] = {e.exec_id: e.revision for e in life.executions}
-        return self._revisions[execution.oid].get(execution.exec_id, -1) >= execution.revision
+        taken = self._revisions[execution.oid].get(execution.exec_id)
+        return taken is not None and taken >= execution.revision
 
 
 def unexplained(book: Book, account: str) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def _progress(change: Change, before: Life) -> _Found:
 def _corrected(change: Change, before: Life) -> bool:
     """Whether what was done is not what it was; of what changed unseen, as far as sums say it."""
     life, event = change.life, change.news.event if change.news else None
-    if isinstance(event, Filled) and event.execution.revision:
+    if isinstance(event, Filled) and event.execution.revision > 0:
         return (life.filled, life.value) != (before.filled, before.value)
     return life.filled < before.filled or (
         life.filled == before.filled and life.value != before.value

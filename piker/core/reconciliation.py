@@ -56,8 +56,8 @@ def why_no_execution(execution: Execution) -> str | None:
             return problem
     if execution.size < 0:
         return f"expected size of {execution.exec_id} of 0 or more, was {execution.size}"
-    if execution.revision < 0 or execution.revision not in INT64:
-        return f"expected revision of {execution.exec_id} from 0, was {execution.revision}"
+    if execution.revision not in INT64:
+        return f"expected revision of {execution.exec_id} of 64 bits, was {execution.revision}"
     if execution.time_ns not in INT64:
         return f"expected time_ns of {execution.exec_id} of 64 bits, was {execution.time_ns}"
     return None

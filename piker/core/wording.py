@@ -188,7 +188,7 @@ def _told_by_venue(event: OrderEvent) -> str:
 
 
 def _filled(execution: Execution) -> str:
-    kind = f"corrected (revision {execution.revision}): " if execution.revision else ""
+    kind = f"corrected (revision {execution.revision}): " if execution.revision > 0 else ""
     fee = f", fee {number(execution.fee)} {execution.fee_currency}" if execution.fee else ""
     derived = ", on a derived price" if execution.derived else ""
     return f"{kind}filled {number(execution.size)} at {number(execution.price)}{fee}{derived}"

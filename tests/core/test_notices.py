@@ -77,6 +77,7 @@ def account(**fields: Any) -> AccountsReply:
     [
         (ALERT, (ARMED, TRIGGERED), "ALERT", "critical"),
         (LIMIT, (*OPEN, fill("o1")), "Filled", "normal"),
+        (LIMIT, (*OPEN, fill("o1", revision=-2)), "Filled", "normal"),
         (LIMIT, (*OPEN, fill("o1", 400)), "Partly filled", "normal"),
         (LIMIT, (*OPEN, fill("o1", 400), fill("o1", 600, exec_id="e2")), "Filled", "normal"),
         (LIMIT, (*OPEN, fill("o1"), fill("o1", 900, revision=1)), "Fill corrected", "critical"),
@@ -132,6 +133,7 @@ def test_what_a_person_should_know_is_told(
         (DARK, (ARMED, CancelAsked(reason="all were cancelled"))),
         (LIMIT, (*OPEN, CancelAsked(reason="o2 took over"), Cancelled())),
         (LIMIT, (*OPEN, fill("o1", 400), fill("o1", 400, exec_id="e2"))),
+        (LIMIT, (*OPEN, fill("o1", revision=-2), fill("o1"))),
         (LIMIT, (*OPEN, fill("o1", 400), fill("o1", 400))),
         (LIMIT, (SENDING, Silence(), ACKED)),
     ],

@@ -257,7 +257,7 @@ def test_a_difference_is_how_much_more_the_venue_says(
         {"price": Decimal("1E-31")},
         {"price": Decimal("1E+1000000")},
         {"fee": Decimal("sNaN")},
-        {"revision": -1},
+        {"revision": -(2**63) - 1},
         {"revision": 2**63},
         {"time_ns": 2**63},
     ],

@@ -68,6 +68,7 @@ EVENTS: list[tuple[OrderEvent, str]] = [
     (fill("o1", fee=Decimal("0.2")), "filled 1000 at 1.1, fee 0.2 USD"),
     (fill("o1", derived=True), "filled 1000 at 1.1, on a derived price"),
     (fill("o1", size=0, revision=1), "corrected (revision 1): filled 0 at 1.1"),
+    (fill("o1", revision=-2), "filled 1000 at 1.1"),
     (Cancelled(reason="by the desk"), "the venue cancelled it: by the desk"),
     (VenueExpired(), "the venue ended it, its time is over"),
     (AmendAcked(n=1, size=TEN, limit=P), "amend 1 took effect: 10 at 1.20"),

@@ -15,8 +15,9 @@ thing is told once. What it takes as evidence:
 
 An execution waits a little for what it cost, and an end for its reason, since both come after it,
 if they do. An execution whose cost comes later is told again with it, by a higher revision.
-Revisions are of three a correction: without its cost, with that of the correction before, with its
-own. An order's id at the venue is its permId, which it keeps for ever; order ids are a client's.
+Revisions are three a correction: without its cost, with that of the correction before, with its
+own; that is 0 for what was never corrected. An order's id at the venue is its permId, which it
+keeps for ever; order ids are a client's.
 """
 
 from collections.abc import Iterable, Iterator
@@ -53,6 +54,8 @@ from piker.orders import (
 
 GRACE_NS = 500_000_000
 """How long an execution waits for its cost, and an end for its reason."""
+KNOWN = 2
+"""How good a cost is that is an execution's own; less: the one before's, or none."""
 KEPT = 20_000
 """Orders that have ended, and executions, of which so many are remembered: a venue's day."""
 
@@ -155,8 +158,8 @@ class _Fill:
         self.venue_id = venue_id
         self.done: dict[int, Done] = {}
         """By the number of the correction, from 1."""
-        self.told = -1
-        """Its newest revision of which was told."""
+        self.told: int | None = None
+        """The newest revision that was told."""
         self.until_ns = 0
         """Until when it waits for its cost, if it does."""
 
@@ -462,7 +465,7 @@ class Orders:
 
     def _weigh_fill(self, root: str, fill: _Fill, now_ns: int) -> Iterator[Word]:
         """Tell it, or have it wait for its cost."""
-        if self._revision(fill) <= fill.told:
+        if fill.told is not None and self._revision(fill) <= fill.told:
             return
         if fill.newest.exec_id in self._costs:
             yield from self._tell_fill(root, fill)
@@ -477,7 +480,7 @@ class Orders:
 
     def _revision(self, fill: _Fill) -> int:
         """Higher the later the correction, and the more is known of its cost."""
-        return 3 * (max(fill.done, default=1) - 1) + self._cost(fill)[0]
+        return 3 * (max(fill.done, default=1) - 1) + self._cost(fill)[0] - KNOWN
 
     def _cost(self, fill: _Fill) -> tuple[int, Commission | None]:
         """Its own, else that of the correction before; and how good it is."""
@@ -485,7 +488,7 @@ class Orders:
         if newest not in fill.done:
             return 0, None
         if own := self._costs.get(fill.done[newest].exec_id):
-            return 2, own
+            return KNOWN, own
         before = fill.done.get(newest - 1)
         cost = self._costs.get(before.exec_id) if before else None
         return (1, cost) if cost else (0, None)

@@ -294,7 +294,7 @@ def test_what_was_lost_is_told_by_the_lists_and_nothing_else_is(
 EXPECTED: dict[str, list[BrokerEvent]] = {
     "filled at the market": [
         Acked(venue_id=VENUE_ID),
-        Filled(execution=execution(2, "1.7")),
+        Filled(execution=execution(0, "1.7")),
     ],
     "rests": [Acked(venue_id=VENUE_ID)],
     "cancelled": [Acked(venue_id=VENUE_ID), Cancelled(venue_id=VENUE_ID)],
@@ -305,13 +305,13 @@ EXPECTED: dict[str, list[BrokerEvent]] = {
     ],
     "corrected": [
         Acked(venue_id=VENUE_ID),
-        Filled(execution=execution(2, "1.7")),
-        Filled(execution=execution(5, "1.7", OTHER)),
+        Filled(execution=execution(0, "1.7")),
+        Filled(execution=execution(3, "1.7", OTHER)),
     ],
     "corrected at no cost": [
         Acked(venue_id=VENUE_ID),
-        Filled(execution=execution(2, "1.7")),
-        Filled(execution=execution(4, "1.7", OTHER)),
+        Filled(execution=execution(0, "1.7")),
+        Filled(execution=execution(2, "1.7", OTHER)),
     ],
 }
 
@@ -361,7 +361,7 @@ def test_an_end_that_only_a_list_tells_is_told() -> None:
 def test_a_fill_after_a_cancel_is_told_all_the_same() -> None:
     orders = placed()
     heard(orders, *SEQUENCES["cancelled"])
-    assert heard(orders, done(), cost()) == [Filled(execution=execution(2, "1.7"))]
+    assert heard(orders, done(), cost()) == [Filled(execution=execution(0, "1.7"))]
 
 
 def test_two_perm_ids_of_one_order_are_two_ids_at_the_venue() -> None:
@@ -418,21 +418,21 @@ def test_a_fill_waits_a_little_for_its_cost_and_is_told_with_it() -> None:
     orders = placed()
     assert [type(word.event) for word in orders.take(done(), 0, WALL_NS)] == [Acked]
     (word,) = orders.take(cost(), 1, WALL_NS)
-    assert word.event == Filled(execution=execution(2, "1.7"))
+    assert word.event == Filled(execution=execution(0, "1.7"))
     assert orders.next_at is None
 
 
 @pytest.mark.parametrize("never", [(), (cost(amount=None),)])
 def test_a_fill_whose_cost_does_not_come_is_told_without(never: tuple[Commission, ...]) -> None:
     events = heard(placed(), *REST, done(), *never)
-    assert events[1:] == [Filled(execution=execution(0, "0"))]
+    assert events[1:] == [Filled(execution=execution(-2, "0"))]
 
 
 def test_a_cost_that_comes_late_replaces_the_fill_without() -> None:
     orders = placed()
     heard(orders, *REST, done())
     events = heard(orders, cost())
-    assert events == [Filled(execution=execution(2, "1.7"))]
+    assert events == [Filled(execution=execution(0, "1.7"))]
 
 
 def test_a_fill_that_is_told_again_is_told_once() -> None:
@@ -575,5 +575,5 @@ def test_executions_are_given_in_their_newest_revisions_oldest_first() -> None:
     heard(orders, done(2, 1), done(1, 1), done(1, 1, correction=2))
     words: list[Word] = orders.executions(0)
     done_by = [each.event.execution for each in words]  # type: ignore[union-attr]
-    assert [(each.exec_id[-2:], each.revision) for each in done_by] == [("01", 3), ("02", 0)]
+    assert [(each.exec_id[-2:], each.revision) for each in done_by] == [("01", 1), ("02", -2)]
     assert len(orders.executions(2 * 10**9)) == 1
