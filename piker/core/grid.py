@@ -35,6 +35,15 @@ def grid_at(market: Market, price: float) -> Grid:
     return Grid(tick)
 
 
+def middle(bid: float, ask: float) -> float:
+    """Half-way between two prices, as the decimal that it is.
+
+    In floats half of 1.09995 + 1.10025 is 1.1000999999999999, by which a level of 1.1001 would be
+    missed. Prices of 14 digits keep all that they have, and half a digit more.
+    """
+    return float(f"{(bid + ask) / 2:.15g}")
+
+
 def price_step(market: Market, price: Decimal | Fraction) -> Decimal:
     """The step of a market's grid at a price. Below the lowest band it is `price_tick`."""
     steps = [band.price_tick for band in market.price_bands if band.from_price <= price]

@@ -5,7 +5,7 @@ from math import inf, isfinite
 from msgspec import structs
 
 from piker.core.freshness import FLOOR_NS, Silence, hour_of_week
-from piker.core.grid import Grid, grid_at
+from piker.core.grid import Grid, grid_at, middle
 from piker.core.sessions import is_open, opening, why_closed
 from piker.markets import Market, MarketState, State
 from piker.quotes import Kind, Quote, Tick
@@ -126,7 +126,7 @@ class MarketData:
         bid, ask = self.last.get("bid"), self.last.get("ask")
         if bid is None or ask is None or min(bid.seen_ns, ask.seen_ns) < self._fresh_from_ns:
             return None
-        return (bid.price + ask.price) / 2, True
+        return middle(bid.price, ask.price), True
 
     def judge(self, wall_ns: int, boot_ns: int) -> MarketState | None:
         """Its state, if that, or why there is no feed, has changed since it was last asked."""

@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from piker.core.grid import highest_up_to, lowest_from, price_step
+from piker.core.grid import highest_up_to, lowest_from, middle, price_step
 from piker.core.sessions import Sessions, is_open
 from piker.markets import Market, MarketState
 from piker.orders import Order, When
@@ -274,7 +274,7 @@ class DarkBook:
         bid, ask = self._pair["bid"], self._pair["ask"]
         return Tick(
             kind="trade",
-            price=(bid.price + ask.price) / 2,
+            price=middle(bid.price, ask.price),
             time_ns=max(bid.time_ns, ask.time_ns),
             seen_ns=max(bid.seen_ns, ask.seen_ns),
             derived=True,

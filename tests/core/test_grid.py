@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piker.core.grid import Grid, grid_at
+from piker.core.grid import Grid, grid_at, middle
 from piker.markets import Market, PriceBand
 
 
@@ -109,3 +109,15 @@ def test_the_band_that_a_price_is_in_gives_its_tick(price: float, above: float) 
 
 def test_a_market_without_bands_has_one_grid() -> None:
     assert grid_at(market("0.25"), 1e6).step(1e6, 1) == 1e6 + 0.25
+
+
+@given(
+    bid=st.integers(min_value=-(10**13), max_value=10**13),
+    spread=st.integers(min_value=0, max_value=10**6),
+    digits=st.integers(min_value=0, max_value=12),
+)
+def test_the_middle_of_two_prices_is_the_decimal_that_it_is(
+    bid: int, spread: int, digits: int
+) -> None:
+    low, high = (Decimal(each).scaleb(-digits) for each in (bid, bid + spread))
+    assert middle(float(low), float(high)) == float((low + high) / 2)

@@ -504,6 +504,14 @@ def test_an_alert_in_a_market_without_trades_fires_on_the_mid_and_says_so() -> N
     assert decision.tick == tick("trade", 100.0, derived=True)
 
 
+def test_an_alert_fires_on_the_mid_at_its_very_price() -> None:
+    """As floats, half of 1.09995 + 1.10025 is 1.1000999999999999."""
+    book = watched(alert(trigger="1.1001"), has_trades=False, price_tick=Decimal("0.00005"))
+    (decision,) = take(book, tick("bid", 1.09995), tick("ask", 1.10025))
+    assert isinstance(decision, Fired)
+    assert decision.tick.price == 1.1001
+
+
 def test_an_order_does_not_fire_on_a_mid() -> None:
     book = watched(order(when="below"), has_trades=False)
     assert take(book, tick("bid", 98.0), tick("ask", 101.0)) == []
