@@ -300,6 +300,8 @@ async def test_a_client_that_asks_again_after_a_lost_reply_has_one_order(account
         await warm_up(house)
         order = an_order(account)
         await submit(order)
+        # a kill before it has left would end it: it is never sent again
+        await until_life(order.oid, is_open, "open")
         await house.kill("emsd")
         await submit(order)
         await until_life(order.oid, is_open, "open")
