@@ -39,9 +39,9 @@ def middle(bid: float, ask: float) -> float:
     """Half-way between two prices, as the decimal that it is.
 
     In floats half of 1.09995 + 1.10025 is 1.1000999999999999, by which a level of 1.1001 would be
-    missed. Prices of 14 digits keep all that they have, and half a digit more.
+    missed.
     """
-    return float(f"{(bid + ask) / 2:.15g}")
+    return float((Decimal(repr(bid)) + Decimal(repr(ask))) / 2)
 
 
 def price_step(market: Market, price: Decimal | Fraction) -> Decimal:

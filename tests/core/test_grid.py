@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import floor
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from piker.core.grid import Grid, grid_at, middle
@@ -111,6 +111,7 @@ def test_a_market_without_bands_has_one_grid() -> None:
     assert grid_at(market("0.25"), 1e6).step(1e6, 1) == 1e6 + 0.25
 
 
+@example(bid=-151, spread=309, digits=1)
 @given(
     bid=st.integers(min_value=-(10**13), max_value=10**13),
     spread=st.integers(min_value=0, max_value=10**6),
