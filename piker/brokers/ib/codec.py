@@ -6,7 +6,7 @@ and nothing else of it is used. It has no connection here, no loop and no memory
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from decimal import Decimal
 from functools import partial
 from math import isfinite
@@ -19,6 +19,7 @@ from ib_async.decoder import Decoder
 from ib_async.objects import ExecutionFilter
 from ib_async.util import UNSET_DOUBLE, UNSET_INTEGER
 
+from piker.brokers.ib.hours import instant_ns
 from piker.brokers.ib.messages import (
     Accounts,
     AskAccount,
@@ -72,8 +73,6 @@ from piker.brokers.ib.messages import (
     WatchTicks,
 )
 
-LEAST, MOST = 176, 178
-"""Versions of the protocol that are spoken: gateways since 10.19. From 201 on it is another one."""
 EPOCH = 2
 """formatDate: times as seconds since the epoch, whatever zone the gateway is set to."""
 NO_RULE = 0
@@ -96,8 +95,6 @@ STATUSES = {
     *("ApiCancelled", "Cancelled", "Filled", "Inactive"),
 }
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
-INSTANT = re.compile(r"(\d{8})(-|  ?)(\d\d:\d\d:\d\d)(?: (\S+))?")
-"""By the gateway's settings: UTC with a hyphen, or local with the name of a zone, or without."""
 
 
 NOTHING = Decimal(0)
@@ -332,7 +329,7 @@ class _Collector:
         """
         self._bars.clear()
         if fields and fields[0] == str(EXECUTION) and len(fields) > EXECUTION_TIME:
-            self._done_ns = _instant_ns(fields[EXECUTION_TIME], self._zone)
+            self._done_ns = instant_ns(fields[EXECUTION_TIME], self._zone)
             fields[EXECUTION_TIME] = ANY_TIME
         elif fields and fields[0] == str(DETAILS) and len(fields) > LONG_NAME:
             self._long_name, fields[LONG_NAME] = _unescaped(fields[LONG_NAME]), ""
@@ -746,17 +743,3 @@ def _decimal(number: float | Decimal) -> Decimal:
     found = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
     whole = found.to_integral_value()
     return whole if found == whole else found
-
-
-def _instant_ns(text: str, zone: ZoneInfo) -> int | None:
-    """UTC ns, or None of a time that can't be read: what happened has happened all the same."""
-    found = INSTANT.fullmatch(text)
-    if not found:
-        return None
-    day, between, time, name = found.groups()
-    try:
-        where = UTC if between == "-" and not name else ZoneInfo(name) if name else zone
-        instant = datetime.strptime(f"{day} {time}", "%Y%m%d %H:%M:%S").replace(tzinfo=where)
-    except (KeyError, ValueError, OSError):  # a zone's name is that of a file
-        return None
-    return int(instant.timestamp()) * 10**9

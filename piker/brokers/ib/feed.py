@@ -15,7 +15,6 @@ What the gateway says is heard in the gateway's task, by calls; nothing waits th
 """
 
 import logging
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -30,7 +29,7 @@ from piker.brokers import Batches, Dropped, FeedEvent, Subscribed, VenueLost, Wa
 from piker.brokers.ib import Settings, codes
 from piker.brokers.ib.codes import DataVerdict
 from piker.brokers.ib.desired import Desired
-from piker.brokers.ib.gateway import Gateway, address_of
+from piker.brokers.ib.gateway import Gateway, address_of, is_address
 from piker.brokers.ib.messages import (
     ChooseData,
     Contract,
@@ -72,7 +71,6 @@ EVERY_TRADE = "233"
 DATA_TYPES: dict[str, DataType] = {"live": 1, "frozen": 2, "delayed": 3, "delayed-frozen": 4}
 MARKS = {2: "frozen: as it was last", 3: "delayed", 4: "delayed, and frozen: as it was last"}
 """What is said of a market whose data is of another type than live."""
-ADDRESS = re.compile(r"[A-Za-z0-9_-]+|unix:/.+|tcp:[^:\s]+:[0-9]{1,5}")
 
 log = logging.getLogger(__name__)
 
@@ -504,7 +502,7 @@ def _check(settings: Settings) -> None:
         raise _broken("data_client", f"expected {first} to {last}, was {settings.data_client}")
     if not 1 <= settings.lines <= MOST_LINES:
         raise _broken("lines", f"expected 1 to {MOST_LINES}, was {settings.lines}")
-    if not ADDRESS.fullmatch(settings.data):
+    if not is_address(settings.data):
         problem = f"expected a name, tcp:HOST:PORT or unix:/PATH, was {settings.data!r}"
         raise _broken("data", problem)
     for key in ("gateway_zone", "restart_zone"):

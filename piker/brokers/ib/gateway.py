@@ -1,5 +1,6 @@
 """A gateway for a daemon's life: connected whenever it lets us in, with back-off between."""
 
+import re
 from collections.abc import Callable
 
 import trio
@@ -12,6 +13,7 @@ from piker.core.backoff import Backoff
 
 PAUSES_S = (0.5, 8.0)
 """First and longest pause between attempts: everything is live again within 10 s of its return."""
+ADDRESS = re.compile(r"[A-Za-z0-9_-]+|unix:/.+|tcp:[^:\s]+:[0-9]{1,5}")
 STEADY_S = 30.0
 """A session that has held for so long was a good one; another that fails at once is no reason to
 log in twice a second."""
@@ -85,6 +87,11 @@ class Gateway:
     def _tell_change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+def is_address(configured: str) -> bool:
+    """Whether a gateway can be called so: NAME, tcp:HOST:PORT or unix:/PATH."""
+    return ADDRESS.fullmatch(configured) is not None
 
 
 def address_of(configured: str, units: str) -> str:

@@ -9,7 +9,7 @@ on the day before. (Forex was `20170623:1715-1700;20170626:1715-1700`, a Friday 
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -32,6 +32,7 @@ ZONES = {
 
 _DAY = re.compile(r"(\d{8}):(.*)", re.DOTALL)
 _RANGE = re.compile(r"(?:(\d{8}):)?(\d{4})-(?:(\d{8}):)?(\d{4})")
+_INSTANT = re.compile(r"(\d{8})(-|  ?)(\d\d:\d\d:\d\d)(?: (.+))?")
 _A_DAY = timedelta(days=1)
 
 
@@ -63,6 +64,25 @@ def time_zone(name: str) -> ZoneInfo:
         return ZoneInfo(ZONES.get(short, short))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadHours(f"time zone: expected one such as US/Eastern, was {name!r}") from None
+
+
+def instant_ns(text: str, zone: ZoneInfo | timezone = UTC) -> int | None:
+    """When something happened, UTC ns; None of a time that can't be read.
+
+    By the gateway's settings it is UTC with a hyphen (`20240328-14:47:22`), or local with the name
+    of a zone (`20260413 15:27:04 US/Eastern`), or local without, to `zone`.
+    """
+    found = _INSTANT.fullmatch(text)
+    if not found:
+        return None
+    day, between, clock, name = found.groups()
+    try:
+        local = UTC if between == "-" else zone
+        where = time_zone(name) if name else local
+        instant = datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S").replace(tzinfo=where)
+    except (BadHours, ValueError):
+        return None
+    return int(instant.timestamp()) * 10**9
 
 
 def _of_day(part: str, zone: ZoneInfo) -> Iterator[Session]:

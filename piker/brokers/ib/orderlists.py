@@ -1,13 +1,11 @@
 """What a gateway lists, in the words of piker.Broker: open orders, ended ones, what is held."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from decimal import Decimal
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from piker.brokers.ib import messages
+from piker.brokers.ib.hours import instant_ns
 from piker.brokers.ib.messages import Contract, Holds, OrderIs, Said, StatusIs
 from piker.brokers.ib.orderstate import ENDED, INACTIVE, Orders
 from piker.interfaces.broker import EndedOrder, Holding, OpenOrder
@@ -19,8 +17,6 @@ NameOf = Callable[[str], str | None]
 MarketOf = Callable[[Contract], str]
 
 NOT_OPEN = {"Filled", *ENDED}
-_TIME = re.compile(r"(\d{8})[ -] ?(\d\d:\d\d:\d\d)(?: (.+))?")
-NS = 10**9
 
 
 def open_orders(
@@ -85,23 +81,6 @@ def holdings(
                 size=each.size,
                 average_price=_average(each.average, described(each.contract)),
             )
-
-
-def instant_ns(text: str) -> int | None:
-    """When an order ended, UTC ns; None if that isn't said so that it can be read.
-
-    `20240327 12:19:19 US/Eastern`
-    """
-    found = _TIME.fullmatch(text)
-    if not found:
-        return None
-    day, time, zone = found.groups()
-    try:
-        where = ZoneInfo(zone or "UTC")
-        instant = datetime.strptime(f"{day} {time}", "%Y%m%d %H:%M:%S").replace(tzinfo=where)
-    except (KeyError, ValueError, OSError):
-        return None
-    return int(instant.timestamp()) * NS
 
 
 def _outcome(each: messages.EndedOrder) -> Outcome:

@@ -49,6 +49,21 @@ Asked = (
     | AskExecutions
     | AskAccount
 )
+SUBJECTS: dict[type, str] = {
+    AskTime: "its clock",
+    AskIds: "the next order id",
+    AskRule: "the price bands of a market",
+    AskOpenOrders: "open orders",
+    AskCompletedOrders: "ended orders",
+    AskPositions: "positions",
+    AskContracts: "contracts",
+    AskSymbols: "symbols",
+    AskBars: "bars",
+    AskHead: "the beginning of its history",
+    AskExecutions: "executions",
+    AskAccount: "the values of an account",
+}
+"""What is asked for, in words for people."""
 UNNUMBERED = (AskTime, AskIds, AskRule, AskOpenOrders, AskCompletedOrders, AskPositions)
 WHOLE: dict[type, type | Ends] = {
     AskTime: TimeIs,

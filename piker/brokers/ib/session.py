@@ -17,7 +17,7 @@ import trio
 
 from piker import clock
 from piker.brokers import VenueLost
-from piker.brokers.ib import codec, codes, frames
+from piker.brokers.ib import codes, frames
 from piker.brokers.ib.codec import Encoder, Reader, Undecodable
 from piker.brokers.ib.frames import Frames, NoFrame, frame
 from piker.brokers.ib.messages import (
@@ -39,11 +39,11 @@ from piker.brokers.ib.messages import (
     WatchTicks,
 )
 from piker.brokers.ib.pacing import Pacer, TooManyWaiting, Urgency
-from piker.brokers.ib.questions import UNNUMBERED, Asked, ends, is_part, manners
+from piker.brokers.ib.questions import SUBJECTS, UNNUMBERED, Asked, ends, is_part, manners
+from piker.brokers.ib.wire import GREETING, LEAST, MOST
 
 log = logging.getLogger(__name__)
 
-HELLO = b"API\0"
 CONNECT_S = 5.0
 HANDSHAKE_S = 20.0
 """A gateway that is logged in answers at once; one that isn't accepts, and says nothing."""
@@ -160,7 +160,7 @@ class _Question:
 
     async def wait(self) -> tuple[Said, ...]:
         """The answer. Raises what it failed by."""
-        await self._settled.wait()
+        await self.settle()
         if self._problem:
             raise self._problem
         return tuple(self._said)
@@ -174,7 +174,7 @@ class Session:
         stream: trio.SocketStream,
         nursery: trio.Nursery,
         hear: Hear,
-        pacer: "Pacer[Outgoing]",
+        pacer: Pacer[Outgoing],
     ) -> None:
         self.version = 0
         self.accounts: tuple[str, ...] = ()
@@ -203,8 +203,8 @@ class Session:
         self._offered = trio.Event()
         self._waiting: set[Outgoing] = set()
         self._heard_at = trio.current_time()
-        self._encoder = Encoder(codec.LEAST)
-        self._reader = Reader(codec.LEAST)
+        self._encoder = Encoder(LEAST)
+        self._reader = Reader(LEAST)
 
     # --- what is asked
 
@@ -225,7 +225,8 @@ class Session:
             with trio.fail_after(timeout_s):
                 return await question.wait()
         except trio.TooSlowError as error:
-            raise NoAnswer(f"no answer within {timeout_s:g} s to {_named(request)}") from error
+            subject = SUBJECTS[type(request)]
+            raise NoAnswer(f"no answer within {timeout_s:g} s, asked for {subject}") from error
         finally:
             del self._asked[number]
             self._pacer.ended(outgoing)
@@ -299,8 +300,8 @@ class Session:
             with trio.move_on_after(patience_s):
                 await question.settle()
             if not question.settled and question.words == words:
-                named = _named(question.request)
-                self.lose(GatewayLost(f"no answer within {patience_s:g} s to {named}"))
+                subject = SUBJECTS[type(question.request)]
+                self.lose(GatewayLost(f"no answer within {patience_s:g} s, asked for {subject}"))
 
     # --- what leaves
 
@@ -392,7 +393,7 @@ class Session:
 
     async def _agree(self) -> int:
         """On a version of the protocol."""
-        await self._transmit(HELLO + frame(f"v{codec.LEAST}..{codec.MOST}".encode()))
+        await self._transmit(GREETING + frame(f"v{LEAST}..{MOST}".encode()))
         first, *rest = await self._receive()
         self.version = _version(first)
         self._encoder = Encoder(self.version)
@@ -599,8 +600,8 @@ def _version(payload: bytes) -> int:
     version, _, rest = payload.partition(b"\0")
     if not version.isdigit() or rest.count(b"\0") != 1:
         raise GatewayLost(f"that is no gateway: it said {payload[:40]!r}")
-    if not codec.LEAST <= int(version) <= codec.MOST:
-        known = f"{codec.LEAST} to {codec.MOST}"
+    if not LEAST <= int(version) <= MOST:
+        known = f"{LEAST} to {MOST}"
         raise GatewayLost(
             f"the gateway speaks version {int(version)}, expected {known}: update the gateway"
         )
@@ -612,11 +613,6 @@ def _number(payload: bytes) -> int:
     fields = payload[:SHORT].split(b"\0")[1:3]
     numbers = [int(field) for field in fields if field.isdigit() and len(field) <= DIGITS]
     return max(numbers, default=-1)
-
-
-def _named(request: Request) -> str:
-    """The request, for people: its words, and the contract's."""
-    return type(request).__name__
 
 
 def _now_ns() -> int:

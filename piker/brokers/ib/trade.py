@@ -18,7 +18,6 @@ second. Cancels always are.
 """
 
 import logging
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -33,7 +32,7 @@ from piker.brokers import Hear, VenueLost
 from piker.brokers.ib import Settings, codes, orderlists
 from piker.brokers.ib.accountnames import AccountNames, BadAccounts
 from piker.brokers.ib.codec import NotWritable
-from piker.brokers.ib.gateway import Gateway, address_of
+from piker.brokers.ib.gateway import Gateway, address_of, is_address
 from piker.brokers.ib.known import Contracts
 from piker.brokers.ib.messages import (
     Accounts,
@@ -626,8 +625,8 @@ def accounts_of(settings: Settings) -> AccountNames:
     if settings.orders_client not in CLIENTS:
         was = f"expected 1 to 31, was {settings.orders_client}"
         raise _broken("orders_client", was)
-    if not re.fullmatch(r"[a-z0-9_-]+|unix:/.+|tcp:.+:\d{1,5}", settings.orders):
-        was = f"expected NAME, tcp:HOST:PORT or unix:PATH, was {settings.orders!r}"
+    if not is_address(settings.orders):
+        was = f"expected NAME, tcp:HOST:PORT or unix:/PATH, was {settings.orders!r}"
         raise _broken("orders", was)
     try:
         zone_of(settings.gateway_zone)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from piker.brokers.ib.hours import instant_ns
 from piker.brokers.ib.messages import Contract, EndedOrder, Holds, OrderIs, StatusIs
-from piker.brokers.ib.orderlists import ended_orders, holdings, instant_ns, open_orders
+from piker.brokers.ib.orderlists import ended_orders, holdings, open_orders
 from piker.brokers.ib.orderstate import Orders
 
 WALL_NS = 1_800_000_000 * 10**9

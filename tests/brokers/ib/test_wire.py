@@ -203,10 +203,6 @@ def test_a_conversation_passes_byte_for_byte() -> None:
     assert passed(Lane(), said) == said
 
 
-def test_versions_of_the_lane_are_those_that_we_speak() -> None:
-    assert (LEAST, MOST) == (codec.LEAST, codec.MOST)
-
-
 @pytest.mark.parametrize("offer", ["v176..176", "v176..178", "v178..178"])
 def test_an_offer_of_these_versions_passes(offer: str) -> None:
     said = b"API\0" + frame(offer.encode())
