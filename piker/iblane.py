@@ -19,6 +19,7 @@ Task tree:
 """
 
 import logging
+import os
 import re
 import signal
 import socket
@@ -307,8 +308,12 @@ def _configure(service: Service) -> None:
 
 
 def main() -> int:
-    """python -m piker.iblane GATEWAY."""
-    if len(sys.argv) != 2 or not _GATEWAY.fullmatch(sys.argv[1]):
+    """python -m piker.iblane GATEWAY.
+
+    A manager's instance may have any name: of one that no gateway has, connections end at once.
+    """
+    typed = "LISTEN_FDS" not in os.environ
+    if len(sys.argv) != 2 or (typed and not _GATEWAY.fullmatch(sys.argv[1])):
         print("usage: python -m piker.iblane GATEWAY", file=sys.stderr)  # noqa: T201
         return 2
     keep_to_itself()

@@ -355,3 +355,15 @@ async def test_it_is_told_which_gateway(arguments: tuple[str, ...]) -> None:
     async with a_daemon("iblane", *arguments, ready=False) as daemon:
         assert await daemon.ended() == 2
         assert daemon.stderr() == "usage: python -m piker.iblane GATEWAY\n"
+
+
+@pytest.mark.parametrize("instance", ["-x", "..", "a@b"])
+async def test_an_instance_that_no_gateway_is_called_hangs_up_and_does_not_fail(
+    instance: str, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "odd.sock")
+    with listen(path) as listener:
+        async with a_daemon("iblane", instance, fds={"iblane": listener.fileno()}) as daemon:
+            async with await trio.open_unix_socket(path) as client:
+                assert await client.receive_some() == b""
+            assert "does not listen" in daemon.stderr()
