@@ -6,8 +6,10 @@ stored one by one, which is atomic, in an order in which a row is sound after ea
 is raised before its close) or has no time, so a writer that dies in the middle leaves sound rows.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
+from piker.core.spans import Pair, down
 from piker.quotes import Bar
 
 NS = 1_000_000_000
@@ -22,8 +24,11 @@ HEADER_WORDS = 512
 ROW_WORDS = 8
 DERIVED = 1
 """Flag of a row whose prices are mids."""
+PARTIAL = 2
+"""Flag of a row that lacks some of its period: not all of it is covered, or it hasn't ended."""
 
-# Words of the header. COVERED pairs of COVERAGE hold when the feed was live, ns, oldest first.
+# Words of the header. COVERED pairs of COVERAGE hold when the feed was live, or what
+# was filled later, ns, oldest first.
 MAGIC_AT, LAYOUT_AT, CAPACITY_AT, PERIOD_AT, SEQUENCE_AT = 0, 1, 2, 3, 4
 LAST_AT, FINAL_AT, GENERATION_AT, LATE_AT, COVERED_AT, KNOWN_FROM_AT = 5, 6, 7, 8, 9, 10
 COVERAGE_AT = 16
@@ -33,10 +38,32 @@ MAX_COVERED = (HEADER_WORDS - COVERAGE_AT) // 2
 # Words of a row. Prices and volume are doubles.
 TIME, OPEN, HIGH, LOW, CLOSE, VOLUME, TRADES, FLAGS = range(ROW_WORDS)
 
+ROW = [
+    ("time_ns", "<i8"),
+    ("open", "<f8"),
+    ("high", "<f8"),
+    ("low", "<f8"),
+    ("close", "<f8"),
+    ("volume", "<f8"),
+    ("trades", "<i8"),
+    ("flags", "<i8"),
+]
+"""numpy's description of a row. flags: DERIVED and PARTIAL, added up."""
+
 
 def words(capacity: int) -> int:
     """The size of a table of so many rows."""
     return HEADER_WORDS + capacity * ROW_WORDS
+
+
+def window(capacity: int) -> int:
+    """How many rows, the newest, a table of this capacity goes on with when it is full."""
+    return capacity - capacity // 3
+
+
+def excessive(rows: int, capacity: int) -> int:
+    """How many of so many rows, the oldest, a table of this capacity doesn't take over."""
+    return rows - window(capacity) if rows >= capacity else 0
 
 
 class Table:
@@ -59,6 +86,11 @@ class Table:
         self.ints[GENERATION_AT] = generation
         self.ints[MAGIC_AT] = MAGIC
 
+    def begin(self, rows: int, known_from_ns: int) -> None:
+        """Say of an empty table that so many rows were written to its memory, all final."""
+        self.ints[LAST_AT] = self.ints[FINAL_AT] = rows
+        self.ints[KNOWN_FROM_AT] = known_from_ns
+
     def bar(self, row: int) -> Bar:
         """One row. Only sound when the writer is not at it."""
         at = HEADER_WORDS + row * ROW_WORDS
@@ -72,6 +104,7 @@ class Table:
             volume=floats[at + VOLUME],
             trades=ints[at + TRADES],
             derived=bool(ints[at + FLAGS] & DERIVED),
+            partial=bool(ints[at + FLAGS] & PARTIAL),
         )
 
     def put(self, row: int, bar: Bar) -> None:
@@ -85,7 +118,7 @@ class Table:
         floats[at + CLOSE] = bar.close
         floats[at + VOLUME] = bar.volume
         ints[at + TRADES] = bar.trades
-        ints[at + FLAGS] = DERIVED if bar.derived else 0
+        ints[at + FLAGS] = DERIVED * bar.derived | PARTIAL * bar.partial
         ints[at + TIME] = bar.time_ns
 
     def release(self) -> None:
@@ -98,17 +131,27 @@ class Table:
         return self.ints[HEADER_WORDS + row * ROW_WORDS + TIME] if row >= 0 else -1
 
     def coverage(self) -> list[tuple[int, int]]:
-        """When the feed was live: (from, to), ns, oldest first."""
+        """When the feed was live, or was filled later: (from, to), ns, oldest first."""
         ats = range(COVERAGE_AT, COVERAGE_AT + 2 * self.ints[COVERED_AT], 2)
         pairs = [(self.ints[at], self.ints[at + 1]) for at in ats]
         return [(from_ns, to_ns) for from_ns, to_ns in pairs if from_ns < to_ns]
 
-    def copy_rows(self, other: "Table", first: int, count: int) -> None:
-        """Take rows of another table over as they are, as the first ones here. All are final."""
-        end = HEADER_WORDS + count * ROW_WORDS
-        start = HEADER_WORDS + first * ROW_WORDS
-        self.ints[HEADER_WORDS:end] = other.ints[start : start + end - HEADER_WORDS]
-        self.ints[LAST_AT] = self.ints[FINAL_AT] = count
+    def row_from(self, time_ns: int) -> int:
+        """The first row that begins then or later; as many as there are rows, if none does."""
+        return bisect_left(range(self.ints[LAST_AT]), time_ns, key=self.time)
+
+    def copy_rows(self, other: "Table", first: int, end: int) -> None:
+        """Take rows of another table over as they are, after those here. All are final."""
+        self.add_words(
+            other.ints[HEADER_WORDS + first * ROW_WORDS : HEADER_WORDS + end * ROW_WORDS]
+        )
+
+    def add_words(self, rows: memoryview) -> None:
+        """Put rows, as they are in memory, after those here. All are final."""
+        at = HEADER_WORDS + self.ints[LAST_AT] * ROW_WORDS
+        self.ints[at : at + len(rows)] = rows
+        self.ints[LAST_AT] += len(rows) // ROW_WORDS
+        self.ints[FINAL_AT] = self.ints[LAST_AT]
 
     def sound(self, first: int = 0) -> Iterator[Bar]:
         """The rows from `first` on of a table whose writer may have died: whole and in order."""
@@ -147,15 +190,62 @@ class BarWriter:
 
         Its writer may have died in the middle of a row, which is then left out.
         """
-        last, final = left.ints[LAST_AT], left.ints[FINAL_AT]
-        first = max(0, last - rows)
-        self._table.copy_rows(left, first, max(0, final - first))
+        first = max(0, left.ints[LAST_AT] - rows)
+        self._add_rows(left, first)
+        self._know(left, left.coverage(), left.time(first) if first else 0)
+
+    def go_on_filled(
+        self, left: Table, from_ns: int, to_ns: int, bars: Sequence[Bar], covered: Sequence[Pair]
+    ) -> None:
+        """Begin an empty table with what another holds, but for the rows of a stretch.
+
+        Those are `bars` from now on, and `covered` is all that is covered. Rows of before the
+        stretch's end are final in both. What leaves no room for more loses its oldest.
+        """
+        first, end = left.row_from(from_ns), left.row_from(to_ns)
+        excess = excessive(first + len(bars) + left.ints[LAST_AT] - end, self._capacity)
+        self._table.copy_rows(left, min(excess, first), first)
+        for bar in bars[max(0, excess - first) :]:
+            self._add(bar)
+        self._ints[FINAL_AT] = self._ints[LAST_AT]
+        self._add_rows(left, end + max(0, excess - first - len(bars)))
+        self._know(left, covered, self._table.time(0) if excess else 0)
+
+    def has_room_for(self, more: int) -> bool:
+        """Whether so many rows fit beside those that are here."""
+        return self._ints[LAST_AT] + more <= self._capacity
+
+    def go_on_after(self, left: Table, end: int, covered: Sequence[Pair]) -> None:
+        """Go on from `Table.begin` with another's rows from `end` on, for which there is room.
+
+        `covered` is all that is covered.
+        """
+        self._add_rows(left, end)
+        self._know(left, covered, self._ints[KNOWN_FROM_AT])
+
+    @property
+    def final_to_ns(self) -> int:
+        """No period that begins before this, UTC ns, takes a tick any more."""
+        closed_ns = down(max(0, self.closed_to_ns - GRACE_NS), self._period_ns)
+        open_ns = self._table.time(self._ints[FINAL_AT])
+        return min(closed_ns, open_ns) if self._ints[FINAL_AT] < self._ints[LAST_AT] else closed_ns
+
+    def _add(self, bar: Bar) -> None:
+        self._table.put(self._ints[LAST_AT], bar)
+        self._ints[LAST_AT] += 1
+
+    def _add_rows(self, left: Table, first: int) -> None:
+        """The rows of another table from there on; those that aren't final if they are sound."""
+        final = left.ints[FINAL_AT]
+        self._table.copy_rows(left, first, max(first, final))
         for bar in left.sound(max(first, final)):
-            self._table.put(self._ints[LAST_AT], bar)
-            self._ints[LAST_AT] += 1
-        known_from_ns = max(left.ints[KNOWN_FROM_AT], left.time(first) if first else 0)
+            self._add(bar)
+
+    def _know(self, left: Table, covered: Sequence[Pair], first_ns: int) -> None:
+        """What the other knows beside its rows, as far as it is of no time before."""
+        known_from_ns = max(left.ints[KNOWN_FROM_AT], first_ns)
         self._ints[KNOWN_FROM_AT] = known_from_ns
-        for from_ns, to_ns in left.coverage():
+        for from_ns, to_ns in covered:
             self.cover(max(from_ns, known_from_ns), to_ns)
         self._ints[LATE_AT] = left.ints[LATE_AT]
         self._look_at_newest()

@@ -10,6 +10,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from piker.core.calendars import running_out
+
 Level = Literal["ok", "warning", "problem"]
 Whose = Literal["user", "system"]
 
@@ -261,6 +263,17 @@ def room(facts: Room) -> Finding:
     return _ok("disk", text)
 
 
+def history(problem: str, kept: Iterable[str]) -> Finding:
+    """Can bars and ticks be kept on disk? `problem`: why not; `kept`: markets that always run."""
+    if not problem:
+        return _ok("history", "bars and ticks are kept on disk")
+    markets = ", ".join(kept)
+    if not markets:
+        return _ok("history", problem)
+    mend = "install piker-history beside piker; with pip, piker[history]"
+    return _warning("history", f"{problem}; of {markets} memory alone has bars", mend)
+
+
 def clock(facts: Clock) -> Finding:
     """Is it the time that it says?"""
     mend = "sudo timedatectl set-ntp true"
@@ -274,6 +287,16 @@ def clock(facts: Clock) -> Finding:
         return _warning("clock", "it is not synchronised with any other", mend)
     known = "synchronised" if facts.synchronised else "whether it is synchronised is not known"
     return _ok("clock", known)
+
+
+def calendars(now_ns: int) -> Finding:
+    """Is it known long enough when exchanges are closed?"""
+    ending = running_out(now_ns)
+    if not ending:
+        return _ok("calendars", "when exchanges are closed is known for 60 days and more")
+    known = ", ".join(f"{each.name} until {each.last}" for each in ending)
+    text = f"when it is closed is known of {known}: later its nights count as gaps"
+    return _warning("calendars", text, "upgrade piker; nothing, if you keep no market there")
 
 
 def journal(facts: Journal, user: str, whose: Whose) -> Finding:

@@ -59,14 +59,16 @@ def _row(target: OrderState, *steps: str) -> dict[str, OrderState]:
 def _closed(state: OrderState) -> dict[str, OrderState]:
     """What is closed stays closed; once all of it was done after all, it is filled."""
     venue = ("Acked", "Listed", "Filled", "Refused", "Cancelled", "VenueExpired", "One ended")
-    asked = ("AmendAcked", "AmendRefused", "CancelRefused", "Absent", "Absent too soon")
-    return _row(state, *venue, *asked, "Silence", "LinkLost") | _row("filled", "Whole")
+    asked = ("AmendAcked", "AmendRefused", "CancelRefused")
+    sought = ("Absent", "Absent too soon", "Out of sight")
+    return _row(state, *venue, *asked, *sought, "Silence", "LinkLost") | _row("filled", "Whole")
 
 
 TABLE: dict[OrderState, dict[str, OrderState]] = {
     "held": {
         **_row("held", "Held", "Armed", "Triggered", "AmendAsked", "Silence", "LinkLost"),
-        **_row("held", "Absent", "Absent too soon", "AmendRefused", "CancelRefused"),
+        **_row("held", "Absent", "Absent too soon", "Out of sight"),
+        **_row("held", "AmendRefused", "CancelRefused"),
         **_row("sending", "Sending"),
         **_row("open", "Acked", "Listed", "Filled", "AmendAcked"),
         **_row("filled", "Whole", "Alerted"),
@@ -76,7 +78,7 @@ TABLE: dict[OrderState, dict[str, OrderState]] = {
     },
     "sending": {
         **_row("sending", "CancelAsked", "Expired", "AmendRefused", "CancelRefused"),
-        **_row("sending", "Absent", "Absent too soon"),
+        **_row("sending", "Absent", "Absent too soon", "Out of sight"),
         **_row("unknown", "Silence", "LinkLost"),
         **_row("open", "Acked", "Listed", "Filled", "AmendAcked"),
         **_row("filled", "Whole"),
@@ -88,6 +90,7 @@ TABLE: dict[OrderState, dict[str, OrderState]] = {
         **_row("open", "Acked", "Listed", "Filled", "AmendAcked", "One ended"),
         **_row("open", "AmendAsked", "CancelAsked", "Expired", "AmendRefused", "CancelRefused"),
         **_row("open", "Silence", "LinkLost", "Absent too soon", "Resolved open"),
+        **_row("unknown", "Out of sight"),
         **_row("filled", "Whole", "Resolved filled"),
         **_row("cancelled", "Cancelled", "Absent", "Resolved cancelled"),
         **_row("rejected", "Refused", "Resolved rejected"),
@@ -95,7 +98,7 @@ TABLE: dict[OrderState, dict[str, OrderState]] = {
     },
     "unknown": {
         **_row("unknown", "CancelAsked", "Expired", "AmendRefused", "CancelRefused"),
-        **_row("unknown", "Silence", "LinkLost", "Absent too soon"),
+        **_row("unknown", "Silence", "LinkLost", "Absent too soon", "Out of sight", "One ended"),
         **_row("open", "Acked", "Listed", "Filled", "AmendAcked", "Resolved open"),
         **_row("filled", "Whole", "Resolved filled"),
         **_row("cancelled", "Cancelled", "Resolved cancelled"),
@@ -213,8 +216,10 @@ def step(life: Life, event: OrderEvent) -> str:
     match event:
         case Triggered() if life.order.kind == "alert":
             return "Alerted"
-        case Absent() if not _proves(life, event):
+        case Absent() if life.not_after_ns >= event.asked_ns:
             return "Absent too soon"
+        case Absent(proves=False):
+            return "Out of sight"
         case Resolved():
             settled = life.whole and life.state == "open"
             return "Whole" if settled else f"Resolved {event.outcome}"
@@ -228,8 +233,8 @@ def step(life: Life, event: OrderEvent) -> str:
 
 
 def _proves(life: Life, event: Absent) -> bool:
-    """Whether nothing of it can have been on its way when the venue was asked."""
-    return life.not_after_ns < event.asked_ns
+    """Whether it isn't there: nothing of it can have been on its way when the venue was asked."""
+    return event.proves and life.not_after_ns < event.asked_ns
 
 
 def _take(life: Life, event: OrderEvent) -> Life:

@@ -49,7 +49,10 @@ class MarketData:
         self._heard_ns = 0
         self.runs_ahead = runs_ahead
         self._newest_ns = 0
+        self._unbroken_ns = 0
         self._grid = grid_at(market, 0.0)
+        self.delayed = False
+        """What it shows now isn't of now."""
 
     def subscribed(self, market: Market, boot_ns: int) -> None:
         """The venue now sends it, or its sessions have changed."""
@@ -70,12 +73,25 @@ class MarketData:
         self.linked = False
         self._lost_because = reason
 
+    def missed(self, wall_ns: int, boot_ns: int) -> None:
+        """The venue goes on with it, and what it said since it was last heard is missing."""
+        self._unbroken_ns = self.now_ns(wall_ns)
+        self._begin_anew(boot_ns)
+
+    @property
+    def unbroken_ns(self) -> int:
+        """Since when nothing of it is missing, while it is live, UTC."""
+        return max(self.state.since_ns, self._unbroken_ns)
+
     def take(self, quote: Quote, wall_ns: int, boot_ns: int) -> Quote:
         """What the quote says, with what is derived from it; counts as a sign of life."""
         if 0 < self._heard_ns < boot_ns:  # what comes together says nothing about silence
             self._learn(boot_ns - self._heard_ns, hour_of_week(self.now_ns(wall_ns)))
         self._heard_ns = boot_ns
         complete = self._complete(quote)
+        if complete.ticks and complete.ticks[-1].delayed != self.delayed:
+            self.delayed = not self.delayed
+            self._fresh_from_ns = complete.ticks[-1].seen_ns
         if not self.market.has_trades:
             self._note_mids(complete)
         last = self.last
@@ -156,14 +172,15 @@ class MarketData:
         limit_ns = self.usual_silence_ns(now_ns)
         if min(silent_ns, opened_ns) > limit_ns:
             return "stale", f"silent for more than the usual {limit_ns / 1e9:.0f} s"
+        if self.delayed:
+            return "delayed", "the venue shows it late, or as it was last"
         return "live", ""
 
     def _complete(self, quote: Quote) -> Quote:
         """The quote without ticks that are none, and with the sides that it lacks."""
-        if not all(map(_good, quote.ticks)):
-            good = tuple(filter(_good, quote.ticks))
-            self.bad_ticks += len(quote.ticks) - len(good)
-            quote = Quote(market=quote.market, ticks=good)
+        whole = sound(quote)
+        self.bad_ticks += len(quote.ticks) - len(whole.ticks)
+        quote = whole
         if self.market.has_bid and self.market.has_ask:
             return quote
         ticks: list[Tick] = []
@@ -182,6 +199,13 @@ class MarketData:
         if tick.kind == "trade" and not has_bid and not has_ask:
             return (_side(tick, "bid", grid, -1), _side(tick, "ask", grid, 1))
         return ()
+
+
+def sound(quote: Quote) -> Quote:
+    """The same, without ticks that are none."""
+    if all(map(_good, quote.ticks)):
+        return quote
+    return Quote(market=quote.market, ticks=tuple(filter(_good, quote.ticks)))
 
 
 def _good(tick: Tick) -> bool:

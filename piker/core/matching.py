@@ -15,7 +15,7 @@ Which ticks came in one message makes no difference: each is taken by itself.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from math import isfinite
 from typing import Literal
@@ -34,7 +34,7 @@ from piker.core.sessions import session_at
 from piker.interfaces.broker import InvalidOrder, Place
 from piker.markets import Market, MarketState
 from piker.orders import NOTHING, OrderKind, Side, Tif
-from piker.quotes import Kind, Quote, Tick
+from piker.quotes import Kind, Quote, Tick, timely
 
 SHOWN_TO: dict[Side, Kind] = {"buy": "ask", "sell": "bid"}
 """The side of the market that each trades with."""
@@ -262,14 +262,14 @@ class Matcher:
     # --- data
 
     def join(
-        self, state: MarketState, last: Iterable[Tick], now_ns: int, boot_ns: int
+        self, state: MarketState, last: tuple[Tick, ...], now_ns: int, boot_ns: int
     ) -> list[Outcome]:
         """The data begin, or begin again: how they stand. Of `last`, what is from before the
         market came into its state is no longer shown.
         """
         self.part()
         since_boot_ns = boot_ns - (now_ns - state.since_ns)
-        for tick in last:
+        for tick in timely(last):
             known, shown = self._newest.get(tick.kind, (None, None))
             if tick.time_ns < state.since_ns and tick.seen_ns < since_boot_ns:
                 continue
@@ -296,7 +296,7 @@ class Matcher:
     def take(self, quote: Quote, now_ns: int) -> list[Outcome]:
         """What comes of a quote, tick by tick."""
         outcomes = self.expire(now_ns)
-        for tick in quote.ticks:
+        for tick in timely(quote.ticks):
             if tick.kind in TAKERS:
                 self._show(tick)
                 outcomes += self._meet(TAKERS[tick.kind])

@@ -20,7 +20,7 @@ RECENT_NS = 30_000_000_000
 at the same time, may have been quicker."""
 BY_ITS_OWNER = frozenset({"", ALL_CANCELLED})
 """Reasons of cancels that a person asked for, as emsd records them."""
-DEAD = frozenset({"stale", "disconnected"})
+DEAD = frozenset({"delayed", "stale", "disconnected"})
 ALIVE = frozenset({"live", "closed"})
 
 

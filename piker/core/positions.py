@@ -90,7 +90,7 @@ class MarketLedger:
         if place is None:
             return False
         known = self._entries[bisect_left(self._entries, place)][2]
-        return _revision(known) >= _revision(entry)
+        return known.revision >= entry.revision
 
     def entries(self) -> list[Entry]:
         """What it has taken since its base, in the order of time."""
@@ -245,17 +245,9 @@ def _key(entry: Entry) -> tuple[str, str]:
     return "adjustment", entry.adjustment_id
 
 
-def _revision(entry: Entry) -> int:
-    return entry.revision if isinstance(entry, Execution) else 0
-
-
 def _corrects(entry: Entry, known: Entry) -> bool:
     """Whether an entry is a later revision of a known one with its id."""
-    if (
-        isinstance(entry, Execution)
-        and isinstance(known, Execution)
-        and entry.revision != known.revision
-    ):
+    if entry.revision != known.revision:
         return entry.revision > known.revision
     if entry != known:
         raise ValueError(f"expected {known} again, was {entry}")

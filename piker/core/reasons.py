@@ -29,6 +29,7 @@ from piker.orders import (
 )
 
 NOT_FOUND = "not found at the venue"
+NOT_LISTED = "in no list of the venue, which proves nothing there"
 SILENT = "no answer for too long"
 BROKEN = "the way to the venue broke"
 TIME_OVER = "its time is over"
@@ -66,7 +67,9 @@ def _says_nothing(before: Life, after: Life, event: OrderEvent) -> bool:
             return before.state == "held"
         case Silence() | LinkLost():
             return _doubts(after) == _doubts(before)
-        case Absent() | VenueExpired():
+        case Absent():
+            return after.state == before.state
+        case VenueExpired():
             return not after.closed
         case Cancelled():
             return not after.closed or (not event.reason and _was_asked_for(before))
@@ -113,6 +116,6 @@ def _words(before: Life, after: Life, event: OrderEvent) -> str:
             return words or BROKEN
         case Expired() | VenueExpired():
             return TIME_OVER
-        case Absent():
-            return NOT_FOUND
+        case Absent(proves=proves):
+            return NOT_FOUND if proves else NOT_LISTED
     return ""

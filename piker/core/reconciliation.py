@@ -4,7 +4,7 @@ Executions come first, then what ended, what is open, and last what is nowhere: 
 which was filled while nobody listened isn't taken for one that never was.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from decimal import Context, Decimal
 
 from piker.core.lifecycle import apply
@@ -92,6 +92,9 @@ def _numbers(snapshot: SnapshotReply) -> Iterator[tuple[str, Decimal | None]]:
     for holding in snapshot.holdings:
         yield f"what is held of {holding.market}", holding.size
         yield f"the price of what is held of {holding.market}", holding.average_price
+    for balance in snapshot.balances:
+        for name in ("net_liquidation", "cash", "margin", "available", "buying_power"):
+            yield f"{name} of {balance.account}", getattr(balance, name)
 
 
 def _why_no_number(name: str, value: Decimal | None) -> str | None:
@@ -121,11 +124,13 @@ def findings(
     heard: Callable[[str], bool],
     *,
     absence_proves: bool,
+    missed: Set[str] = frozenset(),
 ) -> Iterator[tuple[str, VenueEvent]]:
     """What the venue's lists say of these orders, in the order in which it is to be told.
 
     `heard`: the venue has spoken of this order since it was asked, so that its lists are older than
-    what is known. `lives` are those of the snapshot's accounts, and no others.
+    what is known. `lives` are those of the snapshot's accounts, and no others. `missed`: those that
+    were in no list the last time: where that proves nothing it takes two to make one doubtful.
     """
     done: dict[str, list[Filled]] = {}
     for execution in snapshot.executions:
@@ -140,13 +145,25 @@ def findings(
         known = lives.get(order.oid)
         if known and not heard(order.oid) and not _as_listed(known, order):
             yield order.oid, _listed(order, snapshot.asked_ns)
-    if absence_proves:
-        # One that ended filled is somewhere, even if the executions that say so aren't here yet.
-        there = {order.oid for order in snapshot.orders}
-        there |= {ended.oid for ended in snapshot.ended if ended.outcome == "filled"}
-        for oid, life in lives.items():
-            if life.state in ("open", "unknown") and oid not in there and not heard(oid):
-                yield oid, Absent(asked_ns=snapshot.asked_ns)
+    for oid in missing(snapshot, lives, heard):
+        if absence_proves:
+            yield oid, Absent(asked_ns=snapshot.asked_ns)
+        elif oid in missed and lives[oid].state == "open":
+            yield oid, Absent(asked_ns=snapshot.asked_ns, proves=False)
+
+
+def missing(
+    snapshot: SnapshotReply, lives: Mapping[str, Life], heard: Callable[[str], bool]
+) -> list[str]:
+    """Of the orders that the venue should have, those that are in none of its lists."""
+    there = {order.oid for order in snapshot.orders}
+    # One that ended filled is somewhere, even if the executions that say so aren't here yet.
+    there |= {ended.oid for ended in snapshot.ended if ended.outcome == "filled"}
+    return [
+        oid
+        for oid, life in lives.items()
+        if life.state in ("open", "unknown") and oid not in there and not heard(oid)
+    ]
 
 
 def foreign(snapshot: SnapshotReply, lives: Mapping[str, Life]) -> tuple[Execution, ...]:

@@ -32,3 +32,11 @@ def why_closed(sessions: Sessions, time_ns: int) -> str:
     """A line for people about a market that is closed at this instant."""
     later = [session.open_ns for session in sessions or () if session.open_ns > time_ns]
     return f"opens in {(min(later) - time_ns) / 1e9:.0f} s" if later else "out of session"
+
+
+def continued(older: Sessions, newer: Sessions) -> Sessions:
+    """What is known of sessions by what was said before, and what is said now, which counts."""
+    if older is None or not newer:
+        return newer
+    first_ns = newer[0].open_ns
+    return (*(session for session in older if session.close_ns <= first_ns), *newer)

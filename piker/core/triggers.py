@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from itertools import count
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -18,12 +18,15 @@ from piker.core.grid import highest_up_to, lowest_from, middle, price_step
 from piker.core.sessions import Sessions, is_open
 from piker.markets import Market, MarketState
 from piker.orders import Order, When
-from piker.quotes import Kind, Quote, Tick
+from piker.quotes import Kind, Quote, Tick, timely
 
 MAX_TICK_AGE_NS = 5_000_000_000
 """Nothing fires on an older tick."""
 GAP_GRACE_NS = 60_000_000_000
 """What was crossed in a shorter unwatched time fires as if it had been watched."""
+FIRST_NS = 2_000_000_000
+"""So long after a market is back its first tick of a kind came there unseen: a venue may show its
+sides one after another."""
 
 Looker = Literal["buy", "sell", "alert"]
 
@@ -106,6 +109,14 @@ class CancelledByGap(Struct, frozen=True, kw_only=True):
 Decision = Fired | HeldByGap | CancelledByGap | RanOut
 
 
+class _Returned(NamedTuple):
+    """When a market was watched again, after how long."""
+
+    unwatched_ns: int = 0
+    wall_ns: int = 0
+    boot_ns: int = 0
+
+
 class DarkBook:
     """What rests in one market.
 
@@ -132,6 +143,9 @@ class DarkBook:
         self._watching = False
         self._live_since_ns: int | None = None
         self._behind_since_ns: int | None = None
+        self._shown: set[Kind] = set()
+        """What was shown since it was watched last."""
+        self._returned = _Returned()
         self._pair: dict[Kind, Tick] = {}
         self._numbers = count()
         self._resting: dict[str, _Resting] = {}
@@ -199,7 +213,9 @@ class DarkBook:
         self._live_since_ns = live_since_ns
         self.awaits_return = live_since_ns is not None
         self._watching = False
-        if hole_unseen or state.state in ("closed", "disconnected"):
+        if hole_unseen or live_since_ns is None:
+            self._shown.clear()
+        if hole_unseen or state.state in ("delayed", "closed", "disconnected"):
             self._pair.clear()  # a mid never joins what came before with what comes after
         for due in self._due.values():
             self._crossed |= {oid: each.resting for oid, each in due.items()}
@@ -213,11 +229,12 @@ class DarkBook:
         no trades and alerts rest, watch it with `every`.
         """
         decisions = self.expire(wall_ns)
+        ticks = timely(quote.ticks)
         if self.market.has_trades:
-            for tick in quote.ticks:
+            for tick in ticks:
                 decisions += self._meet(tick, boot_ns)
             return decisions
-        for change in _changes(quote.ticks):
+        for change in _changes(ticks):
             for tick in change:
                 decisions += self._meet(tick, boot_ns)
             mid = self._mid(change)
@@ -239,6 +256,7 @@ class DarkBook:
         if self._behind_since_ns is not None:
             unwatched_ns = max(unwatched_ns, boot_ns - self._behind_since_ns)
             self._behind_since_ns = None
+        self._returned = _Returned(unwatched_ns, wall_ns, boot_ns)
         decisions += self._judge(unwatched_ns)
         for tick in sorted(self.newest.values(), key=lambda tick: -tick.seen_ns):
             if boot_ns - tick.seen_ns <= self._max_tick_age_ns:
@@ -287,6 +305,8 @@ class DarkBook:
         if lookers is None:
             lookers = LOOKERS[tick.kind]
         self.newest[tick.kind] = tick
+        first = tick.kind not in self._shown
+        self._shown.add(tick.kind)
         if not self._watching:
             if is_open(self.market.sessions, tick.time_ns):
                 self._miss(tick.price, lookers, tick.time_ns + 1)
@@ -300,12 +320,20 @@ class DarkBook:
         if self._behind_since_ns is not None:
             decisions += self._judge(boot_ns - self._behind_since_ns)
             self._behind_since_ns = None
+        if first and self._came_there_unseen(boot_ns):
+            self._miss(tick.price, lookers, self._returned.wall_ns)
+            decisions += self._judge(self._returned.unwatched_ns)
         for looker in lookers:
             decisions += self._fire_due(tick, looker)
             for when, sign in _SIGN.items():
                 for resting in self._sides[looker][when].reached(sign * tick.price):
                     decisions.append(self._fire(resting, tick, 0))
         return decisions
+
+    def _came_there_unseen(self, boot_ns: int) -> bool:
+        """Whether a kind that is shown first now stood there while nobody watched for long."""
+        back = self._returned
+        return boot_ns - back.boot_ns <= FIRST_NS and back.unwatched_ns >= self._gap_grace_ns
 
     def _miss(self, price: float, lookers: tuple[Looker, ...], until_ns: int) -> None:
         """Set aside what a price crosses that was shown before `until_ns`, UTC."""

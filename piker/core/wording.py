@@ -4,7 +4,7 @@ from decimal import Context, Decimal
 
 from piker.accounts import PAPER
 from piker.core.lifecycle import begin
-from piker.core.reasons import BROKEN, NOT_FOUND, SILENT, TIME_OVER
+from piker.core.reasons import BROKEN, NOT_FOUND, NOT_LISTED, SILENT, TIME_OVER
 from piker.orders import (
     Absent,
     Acked,
@@ -182,8 +182,8 @@ def _told_by_venue(event: OrderEvent) -> str:
             return _with("cancel refused", reason)
         case Listed(venue_id=venue_id):
             return f"found open at the venue as {venue_id}"
-        case Absent():
-            return NOT_FOUND
+        case Absent(proves=proves):
+            return NOT_FOUND if proves else NOT_LISTED
     raise AssertionError(f"expected an event of an order, was {event}")
 
 

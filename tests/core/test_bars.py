@@ -403,3 +403,104 @@ def test_a_row_that_is_not_sound_is_left_out(torn: dict[str, float], kept_s: lis
     whole = {"time_ns": NS, "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0}
     left.put(1, Bar(**{"volume": 1.0, "trades": 1, **whole, **torn}))  # type: ignore[arg-type]
     assert times(continued(left)) == kept_s
+
+
+# --- what is filled later
+
+
+def filled(left: Table, from_s: int, to_s: int, *bars: Bar, capacity: int = MANY) -> Table:
+    """Another table, with the rows of a stretch replaced."""
+    made = table(capacity)
+    covered = [(from_s * NS, to_s * NS)]
+    BarWriter(made).go_on_filled(left, from_s * NS, to_s * NS, bars, covered)
+    return made
+
+
+def venues(start_s: int) -> Bar:
+    return Bar(time_ns=start_s * NS, open=9, high=9, low=9, close=9, volume=9, trades=9)
+
+
+def test_rows_of_a_stretch_are_replaced_and_the_others_stay_as_they_are() -> None:
+    left = table()
+    writer = BarWriter(left)
+    for at_s in (1, 2, 5, 9, 10):
+        trade(writer, at_s)
+    writer.close(12 * NS)
+    made = filled(left, 2, 9, venues(4), venues(5), venues(8))
+    kept = rows(left)
+    assert rows(made) == [kept[0], venues(4), venues(5), venues(8), *kept[3:]]
+    assert times(made)[: made.ints[FINAL_AT]] == [1, 4, 5, 8, 9]
+    assert made.coverage() == [(2 * NS, 9 * NS)]
+
+
+def test_a_row_that_is_not_final_takes_prices_after_a_hole_before_it_was_filled() -> None:
+    left = table()
+    writer = BarWriter(left)
+    trade(writer, 1)
+    trade(writer, 10, 1.0)
+    writer.close(9 * NS)
+    made = table()
+    writer = BarWriter(made)
+    writer.go_on_filled(left, 2 * NS, 5 * NS, [venues(3)], [])
+    trade(writer, 10.5, 2.0)
+    trade(writer, 2, 7.0)
+    assert times(made) == [1, 3, 10]
+    assert (rows(made)[-1].high, rows(made)[-1].trades) == (2.0, 2)
+    assert made.ints[LATE_AT] == 1
+
+
+def test_what_has_no_room_any_more_is_the_oldest_and_is_no_longer_covered() -> None:
+    left = table(10)
+    writer = BarWriter(left)
+    for at_s in (0, 1, 2, 3, 20, 21):
+        trade(writer, at_s)
+    writer.close(20 * NS)
+    made = filled(left, 4, 20, *map(venues, range(10, 16)), capacity=10)
+    assert times(made) == [11, 12, 13, 14, 15, 20, 21]
+    assert made.ints[KNOWN_FROM_AT] == 11 * NS
+    assert made.coverage() == [(11 * NS, 20 * NS)]
+
+
+@given(
+    live=st.sets(st.integers(0, 60)),
+    open_from=st.integers(0, 60),
+    stretch=st.tuples(st.integers(0, 60), st.integers(0, 60)).map(sorted),
+    given_rows=st.sets(st.integers(0, 60)),
+    capacity=st.integers(61, 100),
+)
+def test_whatever_is_filled_all_other_rows_stay_and_nothing_is_made_up(
+    live: set[int], open_from: int, stretch: list[int], given_rows: set[int], capacity: int
+) -> None:
+    first, end = stretch
+    left = table(capacity)
+    writer = BarWriter(left)
+    for at_s in sorted(live):
+        trade(writer, at_s)
+    writer.close((max(end, open_from) + 2) * NS)
+    given_bars = [venues(at_s) for at_s in sorted(given_rows) if first <= at_s < end]
+    made = filled(left, first, end, *given_bars, capacity=capacity)
+    before = [bar for bar in rows(left) if not first * NS <= bar.time_ns < end * NS]
+    expected = sorted([*before, *given_bars], key=lambda bar: bar.time_ns)
+    assert rows(made) == expected
+    last_final = [bar for bar in final(left) if bar.time_ns >= end * NS]
+    assert final(made)[len(final(made)) - len(last_final) :] == last_final
+    assert made.ints[FINAL_AT] == made.ints[LAST_AT] - (left.ints[LAST_AT] - left.ints[FINAL_AT])
+
+
+@pytest.mark.parametrize("derived", [False, True])
+@pytest.mark.parametrize("partial", [False, True])
+def test_what_a_bar_is_marked_with_stays_with_its_row(derived: bool, partial: bool) -> None:
+    one = table()
+    bar = Bar(
+        time_ns=0,
+        open=1,
+        high=1,
+        low=1,
+        close=1,
+        volume=0,
+        trades=0,
+        derived=derived,
+        partial=partial,
+    )
+    one.put(0, bar)
+    assert one.bar(0) == bar

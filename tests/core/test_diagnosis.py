@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from piker.core import diagnosis
+from piker.core.calendars import WARN_NS, named
 from piker.core.diagnosis import (
     OLDEST_NS,
     Clock,
@@ -277,6 +278,18 @@ def test_a_log_that_cannot_be_read_is_kept_or_its_group_joined(
     assert (finding.level, finding.mend) == (level, mend)
 
 
+@pytest.mark.parametrize(
+    ("problem", "kept", "level"),
+    [("", [], "ok"), ("", ["a.b.sim"], "ok"), ("none", [], "ok"), ("none", ["a.b.sim"], "warning")],
+)
+def test_who_keeps_markets_without_what_keeps_history_is_told_what_to_install(
+    problem: str, kept: list[str], level: str
+) -> None:
+    finding = diagnosis.history(problem, kept)
+    assert (finding.level, problem in finding.text) == (level, True)
+    assert ("piker-history" in finding.mend) == (level == "warning")
+
+
 def test_a_broken_configuration_is_told_as_it_was_refused() -> None:
     assert diagnosis.configuration("", ["/a", "/b"]).text == "/a, /b"
     finding = diagnosis.configuration("expected a number", [])
@@ -297,3 +310,10 @@ def test_a_live_account_without_its_credential_is_told_how_to_set_it() -> None:
 
 def test_what_could_not_be_looked_at_is_not_taken_to_be_well() -> None:
     assert diagnosis.unknown("disk", "no answer").level == "warning"
+
+
+def test_a_calendar_that_ends_is_said_two_months_before() -> None:
+    end_ns = named("XSHG").known[1]
+    assert diagnosis.calendars(end_ns - WARN_NS).level == "warning"
+    assert "XSHG until 20" in diagnosis.calendars(end_ns + 1).text
+    assert diagnosis.calendars(OLDEST_NS).level == "ok"

@@ -107,6 +107,12 @@ def stale(market: Market = TWO_SIDED) -> Follower:
     return follower
 
 
+def delayed() -> Follower:
+    follower = live().hear(LATE)
+    assert follower.judge() == "delayed"
+    return follower
+
+
 def closed() -> Follower:
     """A busy market between its sessions."""
     follower = live(within((0, 100), (200, 300))).wait(150)
@@ -227,12 +233,19 @@ def test_a_market_is_live_from_when_the_venue_sends_it() -> None:
     assert Follower().subscribed().judge() == "live"
 
 
+LATE = structs.replace(tick("bid", 1.0), delayed=True)
 TRANSITIONS: dict[str, tuple[Callable[[], Follower], Callable[[Follower], object], State]] = {
     "live, heard again": (live, lambda f: f.wait(4).hear().wait(4), "live"),
     "live, silent for as long as is usual": (live, lambda f: f.wait(5), "live"),
     "live, silent for longer": (live, lambda f: f.wait(5.001), "stale"),
     "live, out of session": (live, lambda f: f.subscribed(within((-9, 0))), "closed"),
     "live, lost": (live, lambda f: f.data.lost("cut"), "disconnected"),
+    "live, shown late": (live, lambda f: f.hear(LATE), "delayed"),
+    "delayed, a sign of life": (delayed, lambda f: f.wait(4).hear(), "delayed"),
+    "delayed, silent for longer": (delayed, lambda f: f.wait(5.001), "stale"),
+    "delayed, shown as it is": (delayed, lambda f: f.hear(tick("bid", 1.0)), "live"),
+    "delayed, lost": (delayed, lambda f: f.data.lost("cut"), "disconnected"),
+    "stale, shown late": (stale, lambda f: f.hear(LATE), "delayed"),
     "stale, heard": (stale, lambda f: f.hear(), "live"),
     "stale, silent on": (stale, lambda f: f.wait(100), "stale"),
     "stale, out of session": (stale, lambda f: f.subscribed(within((-9, 0))), "closed"),
@@ -290,6 +303,12 @@ def test_a_message_without_ticks_is_a_sign_of_life() -> None:
     follower = stale().hear()
     assert follower.judge() == "live"
     assert follower.data.heard_ns == follower.wall_ns
+
+
+def test_a_mid_does_not_join_what_is_of_now_with_what_was_shown_late() -> None:
+    follower = live(showing("bid", "ask")).hear(structs.replace(tick("bid", 1.0), delayed=True))
+    follower.wait(1).hear(structs.replace(tick("ask", 3.0), seen_ns=follower.boot_ns))
+    assert follower.data.price() is None
 
 
 def test_sessions_that_change_while_it_is_sent_do_not_make_it_fresh() -> None:

@@ -193,7 +193,16 @@ def test_an_ioc_waits_for_a_price_that_it_can_meet_and_not_for_prints() -> None:
 # --- data that are not live
 
 
-@pytest.mark.parametrize("name", ["closed", "stale", "disconnected"])
+def test_what_is_shown_late_fills_nothing_then_or_afterwards() -> None:
+    matcher = live()
+    matcher.add(order("a"))
+    late = tick("ask", 98.0, 15, delayed=True), tick("trade", 97.0, 50, delayed=True)
+    assert show(matcher, *late) == []
+    assert matcher.join(state("delayed"), late, 9, 9) == []
+    assert matcher.take_state(state()) == []
+
+
+@pytest.mark.parametrize("name", ["delayed", "closed", "stale", "disconnected"])
 def test_nothing_is_filled_unless_the_data_are_live(name: State) -> None:
     matcher = live(tick("ask", 99.0, 50))
     matcher.take_state(state(name))

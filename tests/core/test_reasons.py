@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piker.core.reasons import BROKEN, NOT_FOUND, SILENT, TIME_OVER
+from piker.core.reasons import BROKEN, NOT_FOUND, NOT_LISTED, SILENT, TIME_OVER
 from piker.orders import (
     CLOSED,
     Acked,
@@ -28,6 +28,7 @@ from tests.core.test_lifecycle import (
     ARMED,
     EARLY,
     EVENTS,
+    HIDDEN,
     PROOF,
     SENT,
     TICK,
@@ -101,6 +102,7 @@ ROWS: list[tuple[tuple[OrderEvent, ...], str]] = [
     ((*UNKNOWN, Cancelled()), ""),
     ((*UNKNOWN, VenueExpired()), TIME_OVER),
     ((*UNKNOWN, PROOF), NOT_FOUND),
+    ((*OPEN, HIDDEN), NOT_LISTED),
     ((*UNKNOWN, Refused(reason="no money")), "no money"),
     ((*UNKNOWN, Resolved(outcome="open", note="seen")), "seen"),
     ((*UNKNOWN, Resolved(outcome="open", note="seen"), ACK), "seen"),

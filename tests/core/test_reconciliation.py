@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from piker.accounts import Balance
 from piker.core.lifecycle import apply, replay
 from piker.core.reconciliation import (
     differences,
     findings,
     foreign,
     mentioned,
+    missing,
     strangers,
     why_no_execution,
     why_no_snapshot,
@@ -116,6 +118,30 @@ UNKNOWN = life(SENT, LinkLost())
 )
 def test_only_what_is_open_or_unknown_can_be_absent(known: Life, expected: list[Any]) -> None:
     assert found(known) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (life(SENT), []),
+        (OPEN, [("1", Absent(asked_ns=ASKED_NS, proves=False))]),
+        (UNKNOWN, []),
+        (life(SENT, Refused(reason="no")), []),
+    ],
+    ids=lambda each: each.state if isinstance(each, Life) else "",
+)
+def test_where_absence_proves_nothing_what_is_open_is_doubtful_at_the_second_look(
+    known: Life, expected: list[Any]
+) -> None:
+    nothing = lists()
+    missed = set(missing(nothing, {"1": known}, lambda oid: False))
+    said = findings(nothing, {"1": known}, lambda oid: False, absence_proves=False, missed=missed)
+    assert list(said) == expected
+
+
+def test_what_was_listed_meanwhile_or_heard_of_was_not_missed() -> None:
+    assert missing(lists(orders=(LISTED,)), {"1": OPEN}, lambda oid: False) == []
+    assert missing(lists(), {"1": OPEN}, lambda oid: True) == []
 
 
 def test_absence_says_nothing_where_it_proves_nothing() -> None:
@@ -303,6 +329,7 @@ def test_an_amendment_has_numbers() -> None:
         {"orders": (replace(LISTED, limit=Decimal("Infinity")),)},
         {"executions": (replace(FILL, size=Decimal("NaN")),)},
         {"holdings": (Holding(account="a", market="m", size=Decimal("NaN")),)},
+        {"balances": (Balance(account="a", currency="USD", asked_ns=1, cash=Decimal("NaN")),)},
     ],
     ids=lambda said: next(iter(said)),
 )

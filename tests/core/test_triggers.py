@@ -16,6 +16,7 @@ from msgspec import structs
 from piker.core import triggers
 from piker.core.conflation import Outbox
 from piker.core.triggers import (
+    FIRST_NS,
     GAP_GRACE_NS,
     LOOKS,
     MAX_TICK_AGE_NS,
@@ -145,6 +146,12 @@ def test_a_trigger_fires_at_its_price_and_beyond(when: When, price: float, fires
 def test_a_tick_at_a_trigger_that_no_float_is_equal_to_fires(price: str, when: When) -> None:
     book = watched(order(trigger=price, when=when), price_tick="0.00001")
     assert fired(take(book, tick("trade", float(price)))) == ["x"]
+
+
+def test_what_is_shown_late_fires_nothing_and_is_not_the_newest() -> None:
+    book = watched(order(when="above"))
+    assert take(book, tick("ask", 101.0, delayed=True)) == []
+    assert "ask" not in book.newest
 
 
 def test_what_fired_fires_no_more() -> None:
@@ -403,6 +410,51 @@ def test_what_was_to_fire_and_had_no_tick_is_judged_again_after_another_gap() ->
     book.take_state(state("stale", 2))
     book.take_state(state("live", 3))
     assert book.returned(LONG_NS, (), 0, 0) == [HeldByGap(oid="x", unwatched_ns=LONG_NS)]
+
+
+def back_at(wall_ns: int, unwatched_ns: int, *before: Tick, **others: Any) -> DarkBook:
+    """A book of an order that was armed at 0, back by then; boot time is 0."""
+    book = watched(order(when="above", **others))
+    book.take_state(state("disconnected"))
+    take(book, *before)
+    book.take_state(state("live", 1))
+    assert book.returned(unwatched_ns, (), wall_ns, 0) == []
+    return book
+
+
+@pytest.mark.parametrize(("on_gap", "decided"), [("hold", HeldByGap), ("fire", Fired)])
+def test_a_side_that_is_shown_just_after_the_return_came_there_unseen(
+    on_gap: OnGap, decided: type[HeldByGap | Fired]
+) -> None:
+    book = back_at(1, LONG_NS, tick("bid", 100.0), on_gap=on_gap)
+    (decision,) = take(book, tick("ask", 101.0, FIRST_NS), now_ns=FIRST_NS)
+    assert isinstance(decision, decided)
+    assert decision.unwatched_ns == LONG_NS
+
+
+@pytest.mark.parametrize(
+    ("before", "unwatched_ns", "now_ns"),
+    [
+        ([tick("ask", 90.0)], LONG_NS, 1),
+        ([], SHORT_NS, 1),
+        ([], LONG_NS, FIRST_NS + 1),
+    ],
+)
+def test_what_is_shown_again_or_later_or_after_a_short_gap_was_watched(
+    before: list[Tick], unwatched_ns: int, now_ns: int
+) -> None:
+    book = back_at(1, unwatched_ns, *before)
+    (decision,) = take(book, tick("ask", 101.0, now_ns), now_ns=now_ns)
+    assert isinstance(decision, Fired)
+    assert decision.unwatched_ns == 0
+
+
+def test_what_was_armed_after_the_return_was_not_crossed_before_it() -> None:
+    book = back_at(1, LONG_NS)
+    book.arm(order("new", when="above"), 1)
+    decisions = take(book, tick("ask", 101.0, 2), now_ns=2)
+    assert [type(each) for each in decisions] == [HeldByGap, Fired]
+    assert fired(decisions) == ["new"]
 
 
 def test_what_was_crossed_and_is_not_judged_yet_can_be_taken_out() -> None:

@@ -76,6 +76,7 @@ EVENTS: list[tuple[OrderEvent, str]] = [
     (CancelRefused(reason="not there"), "cancel refused: not there"),
     (Listed(venue_id="v1", size=TEN, limit=P, asked_ns=0), "found open at the venue as v1"),
     (Absent(asked_ns=0), "not found at the venue"),
+    (Absent(asked_ns=0, proves=False), "in no list of the venue, which proves nothing there"),
 ]
 
 
