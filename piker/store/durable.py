@@ -11,7 +11,7 @@ def replace(path: Path, content: bytes) -> None:
 
     Its directory is made if need be. Several processes may do so at once.
     """
-    _make(path.parent)
+    make(path.parent)
     fd, fresh = mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(fd, "wb") as file:
@@ -23,7 +23,7 @@ def replace(path: Path, content: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(fresh)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def create(path: Path) -> None:
@@ -32,25 +32,25 @@ def create(path: Path) -> None:
     Raises OSError.
     """
     path.touch(mode=0o600)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def remove(path: Path) -> None:
     """Have the file not be there. Raises OSError."""
     with suppress(FileNotFoundError):
         path.unlink()
-        _sync(path.parent)
+        sync(path.parent)
 
 
-def _make(directory: Path) -> None:
+def make(directory: Path) -> None:
     """Have a directory be there, and on disk, with those that lead to it."""
     if not directory.is_dir():
-        _make(directory.parent)
+        make(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
-        _sync(directory.parent)
+        sync(directory.parent)
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
     """A name, too, is on disk only when its directory is: fsync(2)."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -40,7 +40,7 @@ class Group:
             case Note():
                 self.notes.append((record.oid, record.key, record.value))
             case Execution() | Adjustment():
-                _checked(revision_of(record))
+                _checked(record.revision)
                 self.entries.append((record, msgspec.json.encode(record).decode()))
             case Base():
                 self.bases.append(record)
@@ -58,11 +58,6 @@ def key_of(entry: Entry) -> tuple[str, str]:
     if isinstance(entry, Execution):
         return "execution", entry.exec_id
     return "adjustment", entry.adjustment_id
-
-
-def revision_of(entry: Entry) -> int:
-    """Which correction it is; an adjustment has none."""
-    return entry.revision if isinstance(entry, Execution) else 0
 
 
 def _checked(value: int) -> int:

@@ -107,6 +107,19 @@ class Reader:
             )
         )
 
+    def markets_of(self, account: str, exec_ids: Iterable[str]) -> dict[str, str]:
+        """Of those of these executions that an account's ledger has, the market."""
+        found: dict[str, str] = {}
+        for exec_id in exec_ids:
+            rows = self._ask(
+                "SELECT market FROM ledger WHERE account = ? AND kind = 'execution' AND id = ?"
+                " ORDER BY number LIMIT 1",
+                account,
+                exec_id,
+            )
+            found.update((exec_id, market) for (market,) in rows)
+        return found
+
     def bases(self) -> tuple[Base, ...]:
         """One for each account and market that the ledger has, by name."""
         rows = self._ask(

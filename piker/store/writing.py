@@ -12,7 +12,7 @@ from piker.interfaces.orders import BrokenJournal, DiskFull, LedgerLine
 from piker.orders import Execution
 from piker.store.ballast import SIZE, Ballast, free_bytes
 from piker.store.files import NO_ROOM, broken, full
-from piker.store.groups import Group, key_of, revision_of
+from piker.store.groups import Group, key_of
 from piker.store.reading import line_of
 from piker.store.records import Base, Conflict, Recorded
 
@@ -135,7 +135,7 @@ class Writer:
             "INSERT INTO ledger (account, market, kind, id, revision, entry)"
             " VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (account, kind, id, revision) DO NOTHING RETURNING number",
-            (entry.account, entry.market, kind, entry_id, revision_of(entry), encoded),
+            (entry.account, entry.market, kind, entry_id, entry.revision, encoded),
         ).fetchall()
         if not numbers:
             return None
@@ -150,7 +150,7 @@ class Writer:
         (row,) = self._connection.execute(
             "SELECT number, kind, entry FROM ledger"
             " WHERE account = ? AND kind = ? AND id = ? AND revision = ?",
-            (entry.account, kind, entry_id, revision_of(entry)),
+            (entry.account, kind, entry_id, entry.revision),
         ).fetchall()
         line = line_of(*row)
         known = line.execution or line.adjustment

@@ -1,0 +1,266 @@
+"""Bars out of somebody else's file, CSV (also gzipped) or Parquet, checked row by row.
+
+What the file doesn't say is guessed where one guess is usual (names of columns, the unit of times
+that are numbers), and told. Nothing is corrected: a row that can't be true is bad
+(piker/core/rowfaults.py), and what becomes of the others is for the caller to say.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast, get_args
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from piker.core.bars import DERIVED, NS, ROW
+from piker.core.rowfaults import BLOCK, PRICES, SAID, UNREADABLE, Fault, Rules, faults, reason
+from piker.store.foreignfiles import BadFile, opened
+from piker.store.foreigntimes import Times, Unit
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Field = Literal["time", "open", "high", "low", "close", "volume", "trades", "derived"]
+Stamps = Literal["start", "end"]
+FIELDS: Final = get_args(Field)
+NEEDED: Final[tuple[Field, ...]] = ("time", "open", "high", "low", "close")
+NUMBERS: Final = (*PRICES, "volume", "trades")
+
+USUAL: Final[Mapping[Field, tuple[str, ...]]] = {
+    "time": ("time", "timeutc", "utctime", "datetime", "date", "timestamp", "ts", "opentime", "t"),
+    "open": ("open", "o"),
+    "high": ("high", "h"),
+    "low": ("low", "l"),
+    "close": ("close", "c"),
+    "volume": ("volume", "vol", "v"),
+    "trades": ("trades", "numberoftrades", "tradecount", "count", "n"),
+    "derived": ("derived",),
+}
+"""How columns are called, in small letters and digits alone."""
+MANY: Final = float(2**62)
+"""A number of trades is below."""
+TOLD: Final = 20
+"""Bad rows that are told one by one; of more, the number."""
+
+
+class Bad(NamedTuple):
+    """A row that can't be true."""
+
+    where: str
+    """ "line 17" of a CSV file, "row 16" of a Parquet file, which count from 1."""
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a person says of a file."""
+
+    period_s: int
+    columns: Mapping[Field, str] = field(default_factory=dict)
+    zone: ZoneInfo | None = None
+    unit: Unit | None = None
+    stamps: Stamps = "start"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """What is in a file."""
+
+    rows: np.ndarray
+    """Those that are good: ROW, rising in time."""
+    read: int
+    """All that there are, the bad ones too."""
+    bad: tuple[Bad, ...]
+    """The first `TOLD` of them."""
+    counts: Mapping[str, int]
+    """How many are bad, by what is wrong with them, in words."""
+    guessed: tuple[str, ...]
+    """What the file doesn't say, for people."""
+
+
+def _zeros(count: int) -> np.ndarray:
+    return np.zeros(count, dtype=np.dtype(ROW))
+
+
+def read(
+    path: Path, asked: Asked, now_ns: int, made: Callable[[int], np.ndarray] = _zeros
+) -> Foreign:
+    """All of a file; `made` gives room for so many rows, zeros. Raises BadFile or OSError."""
+    file = opened(path)
+    chosen = _chosen(file.columns, asked.columns)
+    numbers = [column for name, column in chosen.items() if name in NUMBERS]
+    table = file.table(list(chosen.values()), numbers)
+    if table.frame.is_empty():
+        raise BadFile("no row is in it")
+    times = Times(table.frame[chosen["time"]], asked.unit, asked.zone, now_ns)
+    rows = made(len(table.frame))
+    _fill(rows, _values(table.frame, chosen, times.ns, asked))
+    known = np.zeros(len(rows), dtype=np.int8)
+    for fault, bad in ((Fault.TOO_MANY_FIELDS, table.ragged), *times.faults):
+        known[bad] = fault
+    rules = Rules(asked.period_s * NS, now_ns, foreign=True)
+    marks = faults(rows, rules, known)
+    at = np.flatnonzero(marks)[:TOLD].tolist()
+    told = zip(at, file.texts(table, at), strict=True)
+    why = _Why(chosen, times, rules)
+    word, begin = file.counted
+    return Foreign(
+        rows=rows[marks == Fault.NONE] if at else rows,
+        read=len(rows),
+        bad=tuple(
+            Bad(f"{word} {each + begin}", why.of(Fault(marks[each]), rows[each], texts))
+            for each, texts in told
+        ),
+        counts=_counts(marks),
+        guessed=(f"columns: {', '.join(f'{k}={v}' for k, v in chosen.items())}", *times.guessed),
+    )
+
+
+def columns(text: str) -> dict[Field, str]:
+    """What "time=time_utc,open=o" says. Raises ValueError."""
+    chosen: dict[Field, str] = {}
+    for each in text.split(","):
+        name, equals, column = (part.strip() for part in each.partition("="))
+        if name not in FIELDS or not equals or not column:
+            raise ValueError(f"expected FIELD=COLUMN, of {', '.join(FIELDS)}, was {each!r}")
+        if name in chosen:
+            raise ValueError(f"expected {name} once, was {text!r}")
+        chosen[cast("Field", name)] = column
+    return chosen
+
+
+# --- which column is what
+
+
+def _chosen(there: Sequence[str], given: Mapping[Field, str]) -> dict[Field, str]:
+    """The columns to read: as given, else by their usual names. Raises BadFile."""
+    for name, column in given.items():
+        if column not in there:
+            raise BadFile(f"{name}: expected one of its columns, {_list(there)}, was {column!r}")
+    chosen = {
+        name: given.get(name) or _usual(name, [e for e in there if e not in given.values()])
+        for name in USUAL
+    }
+    missing = [name for name in NEEDED if not chosen[name]]
+    if missing:
+        raise BadFile(
+            f"expected columns for {_list(missing)}, has {_list(there)}; "
+            f"say which is which: --columns {missing[0]}=COLUMN,…"
+        )
+    return {name: column for name, column in chosen.items() if column}
+
+
+def _usual(name: Field, there: Sequence[str]) -> str:
+    """The column whose name is usual for it, or none. Raises BadFile: several."""
+    found = [e for e in there if re.sub(r"[^a-z0-9]", "", e.lower()) in USUAL[name]]
+    if len(found) > 1:
+        raise BadFile(
+            f"{name} may be {' or '.join(map(repr, found))}: "
+            f"say which it is: --columns {name}={found[0]}"
+        )
+    return found[0] if found else ""
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+# --- rows
+
+
+def _values(
+    frame: "pl.DataFrame", chosen: Mapping[Field, str], times_ns: np.ndarray, asked: Asked
+) -> dict[str, np.ndarray]:
+    """Of all rows, by ROW's names. Raises BadFile."""
+    columns = {name: frame[column] for name, column in chosen.items()}
+    values: dict[str, np.ndarray] = {"time_ns": times_ns}
+    if asked.stamps == "end":
+        shifted = times_ns - asked.period_s * NS
+        values["time_ns"] = np.where(times_ns == UNREADABLE, times_ns, shifted)
+    values |= {name: _numbers(each) for name, each in columns.items() if name in NUMBERS}
+    if "trades" in values:
+        values |= _counted(values["trades"], values.get("volume"))
+    if "derived" in columns:
+        values["flags"] = np.where(_trues(columns["derived"]), DERIVED, 0)
+    return values
+
+
+def _fill(rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+    """Put these values into rows; by blocks, which are in the processor's cache."""
+    for at in range(0, len(rows), BLOCK):
+        block = rows[at : at + BLOCK]
+        for name, value in values.items():
+            block[name] = value[at : at + BLOCK]
+
+
+def _counted(trades: np.ndarray, volume: np.ndarray | None) -> dict[str, np.ndarray]:
+    """A number of trades that is none is as bad as a volume that is none."""
+    whole = np.isfinite(trades) & (np.abs(trades) < MANY)
+    traded = np.zeros(len(trades)) if volume is None else volume
+    return {
+        "trades": np.where(whole, trades, 0).astype(np.int64),
+        "volume": np.where(whole, traded, np.nan),
+    }
+
+
+def _trues(column: "pl.Series") -> np.ndarray:
+    import polars as pl
+
+    words = column.cast(pl.String, strict=False).str.to_lowercase()
+    return words.is_in(["true", "1"]).fill_null(value=False).to_numpy()
+
+
+def _numbers(column: "pl.Series") -> np.ndarray:
+    """NaN where there is none. Raises BadFile if there can't be one."""
+    import polars as pl
+    from polars.exceptions import PolarsError
+
+    try:
+        return column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    except PolarsError as error:
+        raise BadFile(f"{column.name}: expected numbers, was {column.dtype}") from error
+
+
+# --- what is told of bad rows
+
+
+def _counts(marks: np.ndarray) -> dict[str, int]:
+    numbers = np.bincount(marks[marks != Fault.NONE], minlength=len(Fault))
+    return {SAID[Fault(each)]: int(count) for each, count in enumerate(numbers) if count}
+
+
+class _Why:
+    """What is wrong with a row, in words."""
+
+    def __init__(self, chosen: Mapping[Field, str], times: Times, rules: Rules) -> None:
+        self._chosen, self._times, self._rules = chosen, times, rules
+
+    def of(self, fault: Fault, row: np.void, texts: Mapping[str, Any]) -> str:
+        """`texts` is the row as the file has it."""
+        written = texts[self._chosen["time"]]
+        if fault is Fault.UNREADABLE:
+            return f"time: expected a time, was {_shown(written)}"
+        if fault in (Fault.MIXED_ZONES, Fault.NO_SUCH_TIME):
+            return f"time: {SAID[fault]}, was {_shown(written)}"
+        if fault is Fault.NO_NUMBER:
+            return self._no_number(texts) or reason(fault, row, self._rules)
+        return self._times.looks_otherwise(written) or reason(fault, row, self._rules)
+
+    def _no_number(self, texts: Mapping[str, Any]) -> str:
+        for name, column in self._chosen.items():
+            if name in NUMBERS and not _is_number(texts[column]):
+                return f"{name}: expected a number, was {_shown(texts[column])}"
+        return ""
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return bool(np.isfinite(float(cast("float", value))))
+    except (TypeError, ValueError):
+        return False
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value in (None, "") else repr(value)

@@ -1,0 +1,170 @@
+"""Somebody else's file as a table: CSV (also gzipped) or Parquet, whatever its columns are."""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SEPARATORS: Final = ",;\t|"
+LOOKED_AT: Final = 65_536
+"""Bytes at the beginning of a file that tell what it is."""
+
+T = TypeVar("T")
+
+
+class BadFile(Exception):
+    """A file that isn't what is expected as a whole; the text says why, for people."""
+
+
+class Table(NamedTuple):
+    """Columns of a file, by their names there."""
+
+    frame: "pl.DataFrame"
+    ragged: np.ndarray
+    """The numbers of rows that have more fields than the header."""
+
+
+class ParquetFile:
+    """A Parquet file."""
+
+    counted = "row", 1
+    """What a row is called to people, and the number of the first."""
+
+    def __init__(self, path: Path) -> None:
+        import polars as pl
+
+        self._path = path
+        self.columns: Sequence[str] = _understood(lambda: list(pl.read_parquet_schema(path)))
+
+    def table(self, names: Sequence[str], numbers: Collection[str]) -> Table:
+        """These columns. Raises BadFile or OSError."""
+        import polars as pl
+
+        frame = _understood(lambda: pl.read_parquet(self._path, columns=list(names), glob=False))
+        return Table(frame, np.empty(0, dtype=np.int64))
+
+    def texts(self, table: Table, at: Sequence[int]) -> list[dict[str, Any]]:
+        """Some rows as they are there."""
+        return [table.frame.row(each, named=True) for each in at]
+
+
+class CsvFile:
+    """A CSV file, gzipped or not. Its header is its first line."""
+
+    counted = "line", 2
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._lines() as lines:
+            head = _understood(lines.readline)
+        self._separator = max(SEPARATORS, key=head.count)
+        self.columns: Sequence[str] = self._read(None, n_rows=0).columns
+
+    def table(self, names: Sequence[str], numbers: Collection[str]) -> Table:
+        """These columns: text, but for `numbers`, null where there is none. BadFile or OSError."""
+        import polars as pl
+
+        kinds = dict.fromkeys(numbers, pl.Float64)
+        try:
+            return Table(self._read(names, kinds), np.empty(0, dtype=np.int64))
+        except BadFile:
+            ragged = self._ragged()
+            if not ragged:
+                raise
+        return Table(self._read(names, kinds, truncated=True), np.array(ragged, dtype=np.int64))
+
+    def texts(self, table: Table, at: Sequence[int]) -> list[dict[str, Any]]:
+        """Some rows as they are written."""
+        if not at:
+            return []
+        return self._read(table.frame.columns, truncated=True)[list(at)].to_dicts()
+
+    def _read(
+        self,
+        names: Sequence[str] | None,
+        kinds: Mapping[str, Any] | None = None,
+        *,
+        truncated: bool = False,
+        n_rows: int | None = None,
+    ) -> "pl.DataFrame":
+        import polars as pl
+
+        return _understood(
+            lambda: pl.read_csv(
+                self._path,
+                columns=names,
+                separator=self._separator,
+                infer_schema=False,
+                schema_overrides=kinds,
+                ignore_errors=bool(kinds),
+                truncate_ragged_lines=truncated,
+                n_rows=n_rows,
+                glob=False,
+            )
+        )
+
+    def _lines(self) -> IO[str]:
+        if _begins(self._path).startswith(b"\x1f\x8b"):
+            return gzip.open(self._path, "rt", newline="", encoding="utf-8-sig")
+        return self._path.open(newline="", encoding="utf-8-sig")
+
+    def _ragged(self) -> list[int]:
+        """The rows with more fields than the header. Slow: polars doesn't say which."""
+        width = len(self.columns)
+        with self._lines() as lines:
+            reader = csv.reader(lines, delimiter=self._separator)
+            return _understood(lambda: list(_overfull(reader, width)))
+        raise AssertionError("closing a file swallows nothing")
+
+
+def opened(path: Path) -> ParquetFile | CsvFile:
+    """What a file is. Raises BadFile or OSError."""
+    begins = _begins(path)
+    if not begins:
+        raise BadFile("it is empty")
+    if begins.startswith(b"PAR1"):
+        return ParquetFile(path)
+    if begins.startswith(b"\x1f\x8b") or b"\0" not in begins:
+        return CsvFile(path)
+    raise BadFile("expected CSV, gzipped CSV or Parquet, was something else")
+
+
+def _begins(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(LOOKED_AT)
+
+
+def _understood(read: Callable[[], T]) -> T:
+    """What `read` gives; what it finds wrong in the file is a BadFile.
+
+    polars may panic on what it doesn't expect, which is no Exception of Python's.
+    """
+    from polars.exceptions import PanicException, PolarsError
+
+    try:
+        return read()
+    except (PolarsError, UnicodeDecodeError, csv.Error) as error:
+        raise BadFile(_first_line(error)) from error
+    except PanicException as error:
+        raise BadFile("it is torn or damaged: polars can't read it") from error
+    except (EOFError, OSError, zlib.error) as error:
+        if getattr(error, "errno", None):
+            raise
+        raise BadFile(f"it is torn or damaged: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _overfull(lines: Iterable[list[str]], width: int) -> Iterator[int]:
+    for number, fields in enumerate(lines):
+        if len(fields) > width:
+            yield number - 1
