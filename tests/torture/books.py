@@ -1,9 +1,9 @@
-"""What the two venues have, read from their disks, behind the backs of all daemons."""
+"""What venues have, read from their disks, behind the backs of all daemons."""
 
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,11 @@ from piker.brokers.sim.venue import FILE
 from piker.brokers.sim.venuebook import Kept, VenueOrder
 from piker.core.paper import PaperOrder
 from piker.orders import NOTHING, Execution
+from tests.fakes.gateway import book as gateway
+from tests.fakes.gateway.book import DONE, newest_executions
+from tests.fakes.gateway.bookfile import BookFile
+
+NS = 10**9
 
 
 class Resting(NamedTuple):
@@ -50,7 +55,7 @@ class VenueBook(NamedTuple):
         return {market: size for market, size in held.items() if size}
 
 
-def main_book() -> VenueBook:
+def sim_book() -> VenueBook:
     """The simulated venue's."""
     uri = f"{(paths.state_directory() / 'sim-venue' / FILE).as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as disk:
@@ -69,9 +74,39 @@ def main_book() -> VenueBook:
     )
 
 
-def paper_book() -> VenueBook:
+def gateway_file() -> Path:
+    """Where the gateway of Interactive Brokers keeps its book."""
+    return paths.state_directory() / "gateway.sqlite3"
+
+
+def gateway_book(client_id: int, market_of: Callable[[int], str]) -> VenueBook:
+    """What the gateway has of a client's orders; `market_of` names a contract by its id."""
+    state = BookFile(str(gateway_file())).read()
+    orders = [each for each in state.orders if each.client_id == client_id]
+    done = newest_executions(state.executions)
+    trades = [_as_execution(each, market_of) for each in done if each.client_id == client_id]
+    ended = {each.ticket.ref: each.status.lower() for each in orders if each.status in DONE}
+    working = [each for each in orders if each.status not in DONE]
+    told = [
+        *((each.ticket.ref, each) for each in orders),
+        *((each.ref, each) for each in state.executions),
+    ]
+    return VenueBook(
+        account="ib.main",
+        open={
+            each.ticket.ref: Resting(each.ticket.size, each.filled, each.ticket.limit)
+            for each in working
+        },
+        ended=ended,
+        booked=Counter(each.ticket.ref for each in orders),
+        executions=tuple(trades),
+        records=_by_oid(told),
+    )
+
+
+def paper_book(provider: str) -> VenueBook:
     """paperboi's. It has its file for itself: a copy is read, made while it stands still."""
-    path = paths.state_directory() / "piker-paperboi" / "sim.sqlite"
+    path = paths.state_directory() / "piker-paperboi" / f"{provider}.sqlite"
     with TemporaryDirectory() as name:
         for each in path.parent.glob(f"{path.name}*"):
             shutil.copy(each, name)
@@ -81,7 +116,7 @@ def paper_book() -> VenueBook:
     executions = [_execution(text) for (text,) in rows]
     told = [*((each.oid, each) for each in orders), *((each.oid, each) for each in executions)]
     return VenueBook(
-        account="paper.sim",
+        account=f"paper.{provider}",
         open={each.oid: _working(each) for each in orders if not each.outcome},
         ended={each.oid: each.outcome for each in orders if each.outcome},
         booked=Counter(each.oid for each in orders),
@@ -93,6 +128,26 @@ def paper_book() -> VenueBook:
 _kept = msgspec.json.Decoder(Kept).decode
 _order = msgspec.json.Decoder(PaperOrder).decode
 _execution = msgspec.json.Decoder(Execution).decode
+
+
+def _as_execution(done: gateway.Execution, market_of: Callable[[int], str]) -> Execution:
+    """A fill of the gateway's as it is to be told: a correction has what its trade has in common,
+    and revisions are three a correction, since costs may come later."""
+    correction = int(done.exec_id.rpartition(".")[2])
+    return Execution(
+        exec_id=done.trade,
+        revision=3 * (correction - 1),
+        oid=done.ref,
+        venue_id=str(done.perm_id),
+        account="ib.main",
+        market=market_of(done.con_id),
+        side="buy" if done.side == "BOT" else "sell",
+        size=done.shares,
+        price=done.price,
+        fee=done.commission,
+        fee_currency="USD",
+        time_ns=done.time_ns // NS * NS,
+    )
 
 
 def _resting(order: VenueOrder) -> Resting:

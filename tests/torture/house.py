@@ -1,4 +1,4 @@
-"""The suite under a real pikerd, on a simulated venue: what runs, and ways to hurt it.
+"""The suite under a real pikerd, on a venue of a kind: what runs, and ways to hurt it.
 
 Task tree: `a_house` has one task, pikerd's `supervise`; the daemons and the venue are children of
 this process.
@@ -14,7 +14,6 @@ from decimal import Decimal
 import trio
 
 from piker import clock, paths
-from piker.brokers.sim.venue import first_prices
 from piker.client import open_daemon, trading, viewing
 from piker.core.uuid7 import RANDOM_BYTES, uuid7
 from piker.errors import Unreachable
@@ -23,17 +22,22 @@ from piker.interfaces.orders import (
     AccountsReply,
     Amend,
     Cancel,
+    Done,
     OrderReply,
+    Resolve,
     Submit,
     SubmitReply,
+    SyncLedger,
     Timeline,
     TimelineReply,
 )
 from piker.interfaces.service import SERVICE, Health, HealthReply
-from piker.orders import Life, Order
+from piker.orders import Life, Order, Outcome
 from piker.pikerd import supervise
 from piker.supervision.supervisor import Supervisor
-from tests.fakes.simvenue import TOKEN, SimVenue, a_sim_venue
+from tests.torture.books import VenueBook, paper_book
+from tests.torture.sim import SIM
+from tests.torture.venues import Kind, Venue
 
 PATIENCE_S = 60.0
 """Nothing that is waited for takes longer."""
@@ -42,13 +46,6 @@ LOOK_S = 0.05
 LOG_LINES = 20_000
 """Of what the daemons said, so many lines are kept for a report."""
 
-MARKETS = tuple(f"s{number:04d}.xsim.sim" for number in range(4))
-MARKET = MARKETS[1]
-PRICE = first_prices(len(MARKETS), 1)(MARKET) or Decimal(0)
-"""Where the market begins, at the venue and in its feed alike."""
-TICK = Decimal("0.25")
-PAPER, MAIN = "paper.sim", "sim.main"
-UNITS = ("emsd", "paperboi@sim", "brokerd@sim", "datad@sim", "samplerd")
 VENUE = "the venue"
 """The name of the one process that is no unit."""
 
@@ -82,7 +79,8 @@ class Log:
 class House:
     """What runs, by name: a unit without its ending, or VENUE."""
 
-    def __init__(self, supervisor: Supervisor, venue: SimVenue, log: Log) -> None:
+    def __init__(self, kind: Kind, supervisor: Supervisor, venue: Venue, log: Log) -> None:
+        self.kind = kind
         self.venue = venue
         self.lines = log.lines
         self.crashes = log.crashes
@@ -91,7 +89,7 @@ class House:
     def pid(self, name: str) -> int | None:
         """Its process, if it runs."""
         if name == VENUE:
-            return None if self.venue.process.returncode is not None else self.venue.process.pid
+            return self.venue.pid
         units = {unit.unit: unit.pid for unit in self._supervisor.units()}
         return units.get(f"{name}.service")
 
@@ -105,8 +103,7 @@ class House:
             return False
         await killed(pid)
         if name == VENUE:
-            await self.venue.ended()
-            await self.venue.start()
+            await self.venue.come_back()
         return True
 
     @contextmanager
@@ -121,6 +118,15 @@ class House:
             if self.pid(name) == pid:
                 with suppress(ProcessLookupError):  # it was killed a moment ago
                     os.kill(pid, signal.SIGCONT)
+
+    def books(self) -> tuple[VenueBook, VenueBook]:
+        """What paperboi and the venue have now."""
+        with self.frozen(self.kind.broker(self.kind.paper)):
+            return paper_book(self.kind.provider), self.kind.book()
+
+    def order(self, account: str, /, **changed: object) -> Order:
+        """An order in this house: see `an_order`."""
+        return an_order(account, self.kind, **changed)
 
     async def health(self, daemon: str, instance: str | None = None) -> HealthReply:
         """How a daemon says that it is."""
@@ -188,16 +194,16 @@ def new_oid() -> str:
     return uuid7(clock.wall_ns() // 10**6, os.urandom(RANDOM_BYTES))
 
 
-def an_order(account: str, **changed: object) -> Order:
+def an_order(account: str, kind: Kind = SIM, /, **changed: object) -> Order:
     """A limit order that rests far from the price, but for what is changed."""
     asked: dict[str, object] = {
         "oid": new_oid(),
         "account": account,
-        "market": MARKET,
+        "market": kind.market,
         "side": "buy",
         "size": Decimal(3),
         "kind": "limit",
-        "limit": PRICE - 50,
+        "limit": kind.price - 50,
     }
     return Order(**(asked | changed))  # type: ignore[arg-type]
 
@@ -218,6 +224,19 @@ async def amend(oid: str, *, limit: Decimal | None = None, size: Decimal | None 
     """Ask emsd for another limit or total. Raises Refused or Unreachable."""
     async with trading() as emsd:
         return (await emsd.call(Amend(oid=oid, limit=limit, size=size), OrderReply)).life
+
+
+async def resolve(oid: str, outcome: Outcome, note: str) -> Life:
+    """Say as its owner what became of an order. Raises Refused or Unreachable."""
+    async with trading() as emsd:
+        call = Resolve(oid=oid, outcome=outcome, note=note)
+        return (await emsd.call(call, OrderReply)).life
+
+
+async def sync(account: str) -> None:
+    """Have emsd ask an account's venue what it has. Raises Refused or Unreachable."""
+    async with trading() as emsd:
+        await emsd.call(SyncLedger(account=account), Done, PATIENCE_S)
 
 
 async def timeline(oid: str) -> TimelineReply:
@@ -263,42 +282,39 @@ async def _ready() -> set[str]:
 # --- the place
 
 
-def configure(rate_hz: float = 5.0, **emsd: object) -> None:
-    """Write piker.toml: no limits but the venue's, an account that may trade, and its token."""
+def configure(kind: Kind = SIM, rate_hz: float = 5.0, **emsd: object) -> None:
+    """Write piker.toml: no limits but the venue's, and an account that may trade."""
     directory = paths.config_directory()
     settings = {"reconcile_every_s": 5, **emsd}
     (directory / "piker").mkdir(parents=True, exist_ok=True)
     lines = [
         "[risk]",
         *[f"{limit} = false" for limit in LIMITS],
-        f'[accounts."{MAIN}"]\nlive = true',
-        f"[providers.sim]\nmarkets = {len(MARKETS)}\nrate_hz = {rate_hz}",
+        f'[accounts."{kind.main}"]\nlive = true',
+        kind.settings(rate_hz),
         "[emsd]",
         *[f"{name} = {value}" for name, value in settings.items()],
     ]
     (directory / "piker" / "piker.toml").write_text("\n".join(lines))
-    token = directory / "piker-credentials" / "sim" / "token"
-    token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    token.write_text(f"{TOKEN}\n")
 
 
 @asynccontextmanager
-async def a_house(*venue_arguments: str) -> AsyncIterator[House]:
+async def a_house(kind: Kind = SIM) -> AsyncIterator[House]:
     """Everything listens, and the venue runs; nothing of it is left when the context ends."""
     log = Log()
-    async with (
-        a_sim_venue("--markets", str(len(MARKETS)), *venue_arguments) as venue,
-        trio.open_nursery() as nursery,
-    ):
-        supervisor: Supervisor = await nursery.start(_supervise, log.take)
-        yield House(supervisor, venue, log)
+    async with kind.opened() as venue, trio.open_nursery() as nursery:
+        supervisor: Supervisor = await nursery.start(_supervise, kind.provider, log.take)
+        yield House(kind, supervisor, venue, log)
         nursery.cancel_scope.cancel()
 
 
 async def _supervise(
-    on_log: Callable[[str, str], None], *, task_status: trio.TaskStatus[Supervisor]
+    provider: str,
+    on_log: Callable[[str, str], None],
+    *,
+    task_status: trio.TaskStatus[Supervisor],
 ) -> None:
-    await supervise(["sim"], on_log=on_log, task_status=task_status)
+    await supervise([provider], on_log=on_log, task_status=task_status)
 
 
 def own_places(directory: str) -> Mapping[str, str]:

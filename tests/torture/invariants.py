@@ -117,10 +117,15 @@ def _ledger_agrees(lines: Iterable[LedgerLine], venue: VenueBook) -> Iterator[Pr
 
 
 def _same(ours: Iterable[Execution], theirs: Iterable[Execution], where: str) -> Iterator[Problem]:
-    """Each execution once on both sides, and the same."""
+    """Each execution once on both sides, and the same: as it is now, for who corrects it here."""
+    ours = list(ours)
     here, there = Counter(map(_key, ours)), Counter(map(_key, theirs))
+    newest: dict[str, int] = {}
+    for each in ours:
+        newest[each.exec_id] = max(each.revision, newest.get(each.exec_id, each.revision))
+    corrected = {_key(each) for each in ours if each.revision < newest[each.exec_id]}
     for key in here.keys() | there.keys():
-        if (here[key], there[key]) != (1, 1):
+        if (here[key], there[key]) != (1, 0 if key in corrected else 1):
             yield Problem(key[1], f"execution {key}: {here[key]} and {there[key]} times {where}")
 
 

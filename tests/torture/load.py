@@ -26,7 +26,8 @@ from piker.interfaces.orders import (
 )
 from piker.orders import Life, Order
 from tests.torture.follower import Follower
-from tests.torture.house import MAIN, MARKETS, PAPER, TICK, Looks, an_order
+from tests.torture.house import Looks, an_order
+from tests.torture.venues import TICK, Kind
 
 WORKERS = 6
 PAUSE_S = (0.0, 0.2)
@@ -46,11 +47,14 @@ ALLOWED = (AccountUnreachable, DiskFull, NoMarketData, NotConnected, NotPossible
 class Load:
     """What was asked and what was told."""
 
-    def __init__(self, seed: str, follower: Follower, prices: Mapping[str, Decimal]) -> None:
+    def __init__(
+        self, kind: Kind, seed: str, follower: Follower, prices: Mapping[str, Decimal]
+    ) -> None:
         self.promised: dict[str, Order] = {}
         self.refused: dict[str, Fault] = {}
         self.problems: list[str] = []
         self.counts: Counter[str] = Counter()
+        self._kind = kind
         self._seed = seed
         self._follower = follower
         self._prices = prices
@@ -109,11 +113,12 @@ class Load:
 
     def _order(self, random: Random) -> Order:
         kind = random.choice(KINDS)
-        market = random.choice(MARKETS)
+        market = random.choice(self._kind.markets)
         side = random.choice(("buy", "sell"))
         price = self._prices[market]
         return an_order(
-            random.choice((PAPER, MAIN)),
+            random.choice((self._kind.paper, self._kind.main)),
+            self._kind,
             market=market,
             side=side,
             **{"size": Decimal(random.randint(1, 9))}

@@ -10,6 +10,7 @@ Task tree, within `torture`:
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -18,37 +19,25 @@ from random import Random
 
 import trio
 
-from piker import client
-from piker.brokers.sim.venuecontrol import Fault, Move
-from piker.client import trading, viewing
+from piker import client, clock
+from piker.client import viewing
 from piker.errors import Refused, Unreachable
 from piker.interfaces.orders import (
-    Done,
     Ledger,
     LedgerLine,
     LedgerReply,
     Positions,
     PositionsReply,
-    SyncLedger,
 )
-from piker.transport import HungUp
+from piker.orders import Life
 from piker.varlink import Client
-from tests.torture.books import VenueBook, main_book, paper_book
+from tests.torture.books import VenueBook
 from tests.torture.follower import Follower
-from tests.torture.house import (
-    MAIN,
-    MARKETS,
-    PAPER,
-    UNITS,
-    VENUE,
-    House,
-    Looks,
-    a_house,
-    configure,
-    until,
-)
+from tests.torture.house import VENUE, House, Looks, a_house, configure, resolve, sync, until
 from tests.torture.invariants import Problem, Sides, problems
 from tests.torture.load import LEAST, Load
+from tests.torture.sim import SIM
+from tests.torture.venues import Away, Kind
 
 BETWEEN_KILLS_S = (0.0, 1.5)
 """How long everything is left alone before the next kill: anything may be under way then."""
@@ -63,6 +52,8 @@ REST_S = 60.0
 and looked for again 5 s later."""
 AGREE_S = 25.0
 """How long the books may take to agree, while no price moves."""
+OWNER_WAITS_NS = 3_000_000_000
+"""How long after an order may have left its owner waits before he looks for it at the venue."""
 LOOK_S = 0.2
 RATE_S = 0.2
 """Between two prices of the venue."""
@@ -84,8 +75,8 @@ class Season:
     weather: Callable[[Random], AbstractContextManager[None]] = lambda random: nullcontext()
     """Entered before each kill, left after it."""
     between_kills_s: tuple[float, float] = BETWEEN_KILLS_S
-    fault: Callable[[Random], Fault | None] = lambda random: None
-    """What the venue is to get wrong, before each kill."""
+    wrongs: bool = False
+    """Whether the venue gets something wrong before each kill."""
 
 
 class Torture:
@@ -93,15 +84,17 @@ class Torture:
 
     def __init__(self, house: House, seed: int, say: Say, season: Season) -> None:
         self.house = house
+        self.kind = house.kind
         self.follower = Follower()
         self.prices: dict[str, Decimal] = {}
-        self.load = Load(str(seed), self.follower, self.prices)
+        self.load = Load(self.kind, str(seed), self.follower, self.prices)
         self.faults = 0
         """What the venue was told to get wrong."""
         self._seed = seed
         self._random = Random(seed)
         self._say = say
         self._season = season
+        self._datad = f"datad@{self.kind.provider}"
         self._moving = trio.Event()
         self._killed: list[str] = []
         self._lines: list[LedgerLine] = []
@@ -111,7 +104,7 @@ class Torture:
         """Kill so often. Raises Broken."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
-            await until(lambda: len(self.prices) == len(MARKETS), "prices")
+            await until(lambda: len(self.prices) == len(self.kind.markets), "prices")
             nursery.start_soon(self.follower.run)
             nursery.start_soon(self._move)
             nursery.start_soon(self.load.run)
@@ -125,7 +118,8 @@ class Torture:
             self._go_on()
             for _ in range(min(self._random.randint(*AT_ONCE), kills - len(self._killed))):
                 await trio.sleep(self._random.uniform(*CALM_S))
-                await self._get_wrong(self._season.fault(self._random))
+                if self._season.wrongs:
+                    await self._get_wrong(self.kind.a_fault(self._random))
                 with self._season.weather(self._random):
                     await trio.sleep(self._random.uniform(*self._season.between_kills_s))
                     self.load.burst(self._random)
@@ -135,14 +129,13 @@ class Torture:
             await self._agree()
             self._report_progress()
 
-    async def _get_wrong(self, fault: Fault | None) -> None:
-        if fault:
-            with suppress(Unreachable, HungUp, ValueError):  # it was killed: no answer
-                await self.house.venue.do(fault)
-                self.faults += 1
+    async def _get_wrong(self, what: object) -> None:
+        with suppress(Away):  # it was killed
+            await self.house.venue.get_wrong(what)
+            self.faults += 1
 
     async def _kill_one(self) -> None:
-        name = self._random.choice((*UNITS, VENUE))
+        name = self._random.choice((*self.kind.units, VENUE))
         if await self.house.kill(name):
             self._killed.append(name)
 
@@ -156,13 +149,17 @@ class Torture:
         started = trio.current_time()
         with trio.move_on_after(REST_S) as waiting:
             await self.load.pause()
-            await self._sync(PAPER)
-            await self._sync(MAIN)
-            for name in ("paperboi@sim", "datad@sim"):
+            await self.house.venue.calm()
+            await self._sync(self.kind.paper)
+            await self._sync(self.kind.main)
+            for name in (self.kind.broker(self.kind.paper), self._datad):
                 await self.house.until_runs(name)
             async for _ in Looks():
-                if not self.follower.in_suspense():
+                in_suspense = self.follower.in_suspense()
+                if not in_suspense:
                     break
+                if not self.kind.absence_proves:
+                    await self._resolve(in_suspense)
         if waiting.cancelled_caught:
             waiting_for = [Problem("", f"expected rest within {REST_S:g} s")]
             waiting_for += [
@@ -171,12 +168,25 @@ class Torture:
             raise self._broken(waiting_for)
         self._rested_s = trio.current_time() - started
 
+    async def _resolve(self, in_suspense: list[Life]) -> None:
+        """Be the owner of orders of which nothing proves that they are nowhere.
+
+        Who looks at the venue sees that it doesn't have them, and that they can't come any more.
+        Of those that it has, evidence must say so.
+        """
+        before_ns = clock.wall_ns() - OWNER_WAITS_NS
+        late = [life for life in in_suspense if life.not_after_ns < before_ns]
+        unknown = {life.order.oid for life in late if life.state == "unknown"}
+        for oid in unknown - self.kind.book().booked.keys() if unknown else ():
+            self.load.counts["resolved"] += 1
+            with suppress(Refused, Unreachable):  # asked again
+                await resolve(oid, "rejected", "the venue's window has no such order")
+
     async def _sync(self, account: str) -> None:
         """Have emsd ask the account's venue what it has; while either comes back, again."""
         while True:
             with suppress(Refused, Unreachable):
-                async with trading() as emsd:
-                    await emsd.call(SyncLedger(account=account), Done, REST_S)
+                await sync(account)
                 return
             await trio.sleep(LOOK_S)
 
@@ -184,7 +194,7 @@ class Torture:
         """With no price moving, both sides' books are the same, soon. Raises Broken."""
         self._moving = trio.Event()
         found: list[Problem] = []
-        with self.house.frozen("datad@sim"), trio.move_on_after(AGREE_S):
+        with self.house.frozen(self._datad), trio.move_on_after(AGREE_S):
             async for _ in Looks():
                 found = await self._differences()
                 if not found:
@@ -192,9 +202,9 @@ class Torture:
         raise self._broken(found)
 
     async def _differences(self) -> list[Problem]:
-        with self.house.frozen("paperboi@sim"):
-            self._venues = [paper_book(), main_book()]
+        self._venues = list(self.house.books())
         said = [*self.house.crashes, *self.follower.problems, *self.load.problems]
+        said += self.house.venue.complaints()
         async with viewing() as emsd:
             reply = await emsd.call(Positions(), PositionsReply)
             while lines := await self._read_ledger(emsd):
@@ -217,9 +227,10 @@ class Torture:
 
     async def _watch(self) -> None:
         """The newest bid of each market, over datad's restarts."""
+        provider, markets = self.kind.provider, self.kind.markets
         while True:
             with suppress(Refused, Unreachable):
-                async for reply in client.watch("sim", MARKETS, max_rate_hz=1 / RATE_S):
+                async for reply in client.watch(provider, markets, max_rate_hz=1 / RATE_S):
                     for quote in reply.quotes:
                         for tick in quote.ticks:
                             if tick.kind == "bid":
@@ -227,15 +238,19 @@ class Torture:
             await trio.sleep(LOOK_S)
 
     async def _move(self) -> None:
-        """The venue's prices go with the feed's."""
+        """The venue's prices move on."""
         while True:
             await self._moving.wait()
-            for market, price in self.prices.items():
-                with suppress(Unreachable, HungUp, ValueError):  # it was killed: no answer
-                    await self.house.venue.do(Move(market=market, price=price))
+            with suppress(Away):  # it was killed
+                await self.house.venue.step(self.prices)
             await trio.sleep(RATE_S)
 
     # --- what is said
+
+    def rejections(self) -> Counter[str]:
+        """Why orders were rejected, and how many."""
+        lives = self.follower.lives.values()
+        return Counter(life.reason for life in lives if life.state == "rejected")
 
     def _report_progress(self) -> None:
         lives = self.follower.lives.values()
@@ -274,13 +289,19 @@ def to_stderr(line: str) -> None:
 
 
 async def torture(
-    kills: int, seed: int, say: Say = to_stderr, season: Season = Season()
+    kills: int,
+    seed: int,
+    say: Say = to_stderr,
+    season: Season = Season(),
+    kind: Kind = SIM,
 ) -> Torture:
     """Run it in the directories that the environment names; gives what was seen. Raises Broken."""
-    say(f"seed {seed}")
-    configure()
-    async with a_house() as house:
+    say(f"{kind}, seed {seed}")
+    configure(kind)
+    async with a_house(kind) as house:
         run = Torture(house, seed, say, season)
         await run.run(kills)
     say(", ".join(f"{count} {what}" for what, count in sorted(run.load.counts.items())))
+    for why, count in run.rejections().most_common(SHOWN):
+        say(f"{count} rejected: {why}")
     return run

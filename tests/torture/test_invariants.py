@@ -135,6 +135,17 @@ def test_a_fill_that_was_entered_twice_is_found() -> None:
     )
 
 
+def test_a_fill_that_was_corrected_here_counts_as_it_is_now() -> None:
+    told_first = structs.replace(FILL, revision=-2)
+    lives = here(*OPEN, Filled(execution=told_first), Filled(execution=FILL))
+    venue = there(filled=1, fills=(FILL,))
+    assert "ledger" not in found(lives, venue, ledger=(told_first, FILL))
+    assert "2 and 0 times in the ledger" in found(
+        lives, venue, ledger=(told_first, told_first, FILL)
+    )
+    assert "1 and 0 times in the ledger" in found(lives, venue, ledger=(told_first,))
+
+
 def told(follower: Follower, seq: int, event: OrderEvent, life: Life) -> None:
     news = OrderNews(seq=seq, time_ns=1, oid="a", account="sim.main", event=event)
     follower.take(OrdersReply(seq=seq, events=(news,), lives=(life,)))

@@ -10,32 +10,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from random import Random
 from typing import NoReturn
 
 import pytest
 
 from piker import paths
-from piker.brokers.sim.venuecontrol import Fault, MessageFault, RequestFault
 
 DOCTORED = Path(__file__).with_name("doctored.py")
 CHUNK = 1 << 16
 NS = 1_000_000_000
-
-REQUESTS = ("NewOrder", "Replace", "CancelOrder")
-SAYINGS = ("Accepted", "Trade", "Replaced", "Ended")
-WRONGS: tuple[tuple[RequestFault | MessageFault, tuple[str, ...]], ...] = (
-    ("swallow", REQUESTS),
-    ("refuse", REQUESTS),
-    ("cut_before", REQUESTS),
-    ("cut_after", REQUESTS),
-    ("drop", SAYINGS),
-    ("repeat", SAYINGS),
-    ("delay", SAYINGS),
-    ("hold", SAYINGS),
-    ("cut", SAYINGS),
-)
-"""All faults of the simulated venue but its own death, which the kills are."""
 
 
 def emsd_state() -> Path:
@@ -57,18 +40,6 @@ def _leave_out(problem: str) -> NoReturn:
     if os.environ.get("PIKER_REQUIRE_SYSTEM_TESTS") == "1":
         pytest.fail(f"a full disk is required, but {problem}", pytrace=False)
     pytest.skip(f"not run: a full disk, since {problem}")
-
-
-def a_fault(random: Random) -> Fault:
-    """Something that a venue gets wrong: what it is asked, or what it says."""
-    does, about = random.choice(WRONGS)
-    return Fault(
-        does=does,
-        on=random.choice(about),
-        nth=random.randint(1, 4),
-        times=random.randint(1, 3),
-        seconds=random.uniform(0.1, 2.0),
-    )
 
 
 @contextmanager

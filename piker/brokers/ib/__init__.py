@@ -73,11 +73,13 @@ PROVIDER = brokers.Provider(
             "get_mkt_info": "piker.brokers.ib.feed:get_mkt_info",
             "stream_quotes": "piker.brokers.ib.feed:stream_quotes",
             "open_symbol_search": "piker.brokers.ib.search:open_symbol_search",
+            "open_history_client": "piker.brokers.ib.history:open_history_client",
         },
         "brokerd": {"open_trade_dialog": "piker.brokers.ib.trade:open_trade_dialog"},
     },
     settings=Settings,
-    limits=brokers.Limits(markets=100),
+    # lines are fewer: who has none waits for one
+    limits=brokers.Limits(markets=1000),
     # IBKR Pro, fixed: what most stocks in US dollars cost (the page "Commissions Stocks", 2025)
     fees=FeeSchedule(per_unit=Decimal("0.005"), minimum=Decimal(1)),
 )

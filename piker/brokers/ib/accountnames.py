@@ -61,9 +61,14 @@ class AccountNames:
 
     def hidden(self, text: str) -> str:
         """A text without any whole number that is known here."""
-        for number in sorted(self._seen, key=len, reverse=True):
-            text = text.replace(number, shortened(number))
-        return text
+        return hidden(text, self._seen)
+
+
+def hidden(text: str, numbers: Collection[str]) -> str:
+    """A text without any of these numbers whole."""
+    for number in sorted(numbers, key=len, reverse=True):
+        text = text.replace(number, shortened(number))
+    return text
 
 
 def is_paper(number: str) -> bool:

@@ -319,7 +319,7 @@ class _Collector:
         self.said: list[Said] = []
         self._zone = zone
         self._bars: list[PastBar] = []
-        self._done_ns: int | None = None
+        self._done_ns: tuple[int | None, int | None] = None, None
         self._long_name = ""
 
     def take(self, fields: list[str]) -> None:
@@ -329,7 +329,9 @@ class _Collector:
         """
         self._bars.clear()
         if fields and fields[0] == str(EXECUTION) and len(fields) > EXECUTION_TIME:
-            self._done_ns = instant_ns(fields[EXECUTION_TIME], self._zone)
+            text = fields[EXECUTION_TIME]
+            latest_ns = instant_ns(text, self._zone, latest=True)
+            self._done_ns = instant_ns(text, self._zone), latest_ns
             fields[EXECUTION_TIME] = ANY_TIME
         elif fields and fields[0] == str(DETAILS) and len(fields) > LONG_NAME:
             self._long_name, fields[LONG_NAME] = _unescaped(fields[LONG_NAME]), ""
@@ -531,7 +533,8 @@ class _Collector:
                 perm_id=done.permId,
                 ref=done.orderRef,
                 exec_id=done.execId,
-                time_ns=self._done_ns,
+                time_ns=self._done_ns[0],
+                latest_ns=self._done_ns[1],
                 account=done.acctNumber,
                 contract=_ours(contract),
                 side=done.side,

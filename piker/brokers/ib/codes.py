@@ -90,7 +90,7 @@ HISTORY: dict[int, HistoryVerdict] = {
     **dict.fromkeys((100, 10197), "later"),
     366: "cancelled",
     **dict.fromkeys((102, 166, 200, 203, 320, 321, 322, 354), "refused"),
-    **dict.fromkeys((10089, 10168, 10186), "refused"),
+    **dict.fromkeys((10089, 10168, 10186, 10299), "refused"),
     10187: "failed",
 }
 
@@ -108,11 +108,14 @@ STAYS = {165, 399, 404, 434, 492, 10349}
 
 CANCEL_REFUSED = {136, 161, 10147, 10148, 10149}
 
-REJECTS = {103, 105, 106, 109, 110, 111, 116, 133, 200, 201, 203, 320, 321, 322, 329, 388}
-REJECTS |= {10243, 10318}
+REJECTS = {103, 105, 106, 109, 110, 111, 116, 133, 200, 201, 203, 320, 321, 322, 329}
+REJECTS |= {387, 388, 392, 10243, 10318}
 """The gateway, or IB, didn't take what it was asked for, a new order or an amendment."""
 
 AMENDMENT_REFUSED = {104, 134, 135, *REJECTS}
+
+UNREAD = {320, 321, 322}
+"""The gateway could not read, check or do something. Of what has no number it says it with none."""
 
 READ_ONLY = "read-only"
 

@@ -63,11 +63,11 @@ def choose(
 
     A whole name wins over longer ones that begin with it. An index or a stock wins over a future
     that has its symbol and venue. Of several months, `front` says which is meant. Raises
-    Refused(NoSuchMarket | AmbiguousMarket).
+    Refused(NoSuchMarket | AmbiguousMarket), also if one name is that of two contracts.
     """
     named = {name: each for name, each in _named(found, today).items() if _fits(wanted, each)}
     if wanted.whole in named:
-        return (named[wanted.whole],)
+        named = {wanted.whole: named[wanted.whole]}
     families = {family(name) for name in named}
     if wanted.whole in families:
         families = {wanted.whole}
@@ -76,7 +76,9 @@ def choose(
         raise none_such(wanted, found, today)
     if len(families) > 1:
         raise Refused(AmbiguousMarket(market=wanted.asked, candidates=tuple(named)[:SHOWN]))
-    return tuple(named.values())[:MONTHS]
+    months = dict(list(named.items())[:MONTHS])
+    _check_one_each(wanted, months, found)
+    return tuple(months.values())
 
 
 def none_such(wanted: Wanted, near: Iterable[ContractDetails], today: date) -> Refused:
@@ -200,6 +202,17 @@ def _named(found: Iterable[ContractDetails], today: date) -> dict[str, ContractD
         if each.contract.sec_type in ASSET_CLASSES and not over:
             named.setdefault(fqme(each), each)
     return named
+
+
+def _check_one_each(
+    wanted: Wanted, named: Mapping[str, ContractDetails], found: Iterable[ContractDetails]
+) -> None:
+    """Raises Refused(AmbiguousMarket): what names don't tell apart can't be traded by them."""
+    same = [each for each in found if each.contract.sec_type in ASSET_CLASSES]
+    same = [each for each in same if fqme(each) in named]
+    if len({each.contract.con_id for each in same}) > len(named):
+        told = dict.fromkeys(f"{c.local_symbol} ({c.con_id})" for c in (e.contract for e in same))
+        raise Refused(AmbiguousMarket(market=wanted.asked, candidates=tuple(told)[:SHOWN]))
 
 
 def _fits(wanted: Wanted, details: ContractDetails) -> bool:

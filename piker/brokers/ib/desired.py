@@ -1,14 +1,14 @@
 """What to watch at a gateway: which market next, within the lines that there are, and what is said.
 
 A line is one market that is watched. Whoever was wanted first has one; who comes later than there
-are lines waits, and gets the first that is free. What a market is told follows from its state:
+are lines waits, and gets the first that is free. A market that orders depend on doesn't wait: it
+gets the line of one that none do. What a market is told follows from its state:
 
     idle      waits for its turn, or for a line
     again     has a line, and is to be asked for once more
     asked     has a line; nothing was said of it yet
     on        has a line, and the gateway said something
-    later     ended, and tried again at its time
-    refused   ended, until it is wanted anew or the gateway has been away
+    later     ended, or refused, and tried again at its time
 
 Times are CLOCK_BOOTTIME ns.
 """
@@ -22,7 +22,7 @@ from piker.core.backoff import Backoff
 from piker.core.sessions import is_open, opening
 from piker.markets import Market
 
-State = Literal["idle", "again", "asked", "on", "later", "refused"]
+State = Literal["idle", "again", "asked", "on", "later"]
 
 SECOND_NS = 1_000_000_000
 
@@ -31,6 +31,9 @@ ACCEPTED_NS = 5 * SECOND_NS
 nothing to say."""
 PAUSES_S = 5.0, 60.0
 """Between attempts, first and longest."""
+REFUSED_NS = 900 * SECOND_NS
+"""So long after it was refused a market is tried again: gateways refuse what is subscribed, too,
+while they come back at night, and a subscription may be had meanwhile."""
 ANOTHER_NS = 60 * SECOND_NS
 """So long after there was no line one more is tried: the user's other programs have given it
 back, perhaps."""
@@ -62,7 +65,9 @@ class Place:
 
 
 class Desired:
-    """All that is wanted, in the order in which it came to be; what came at once, by name."""
+    """All that is wanted: what orders depend on first, else in the order in which it came to be;
+    what came at once, by name.
+    """
 
     def __init__(self, lines: int) -> None:
         self.cut = ""
@@ -74,6 +79,7 @@ class Desired:
         self._lines = lines
         self._another_ns = 0
         self._places: dict[str, Place] = {}
+        self._first: Set[str] = frozenset()
 
     def __getitem__(self, name: str) -> Place:
         return self._places[name]
@@ -81,14 +87,29 @@ class Desired:
     def __contains__(self, name: str) -> bool:
         return name in self._places
 
-    def want(self, names: Set[str]) -> list[str]:
-        """From now on these. Gives those that no longer are."""
+    def want(self, names: Set[str], first: Set[str] = frozenset()) -> list[str]:
+        """From now on these; orders depend on `first`. Gives those that no longer are."""
         gone = [name for name in self._places if name not in names]
         for name in gone:
             del self._places[name]
         for name in sorted(names - self._places.keys()):
             self._places[name] = Place()
+        self._first = first
+        in_order = sorted(self._places.items(), key=lambda item: item[0] not in first)
+        self._places = dict(in_order)
         return gone
+
+    def yielding(self, now_ns: int) -> str | None:
+        """Which market now gives its line to one that orders depend on, and that has none."""
+        places = self._places.items()
+        waits = any(name in self._first and _is_due(place, now_ns) for name, place in places)
+        if not waits or self._free(now_ns) > 0:
+            return None
+        lined = [name for name, place in places if place.state in LINED and name not in self._first]
+        if not lined:
+            return None
+        self._places[lined[-1]].state = "idle"
+        return lined[-1]
 
     def next(self, now_ns: int) -> str | None:
         """Which market to ask for now, if there is one."""
@@ -132,7 +153,7 @@ class Desired:
         if verdict == "again" and now_ns - place.asked_ns >= SILENT_NS:
             place.state = "again"
         elif verdict == "refused":
-            place.state = "refused"
+            place.state, place.again_ns = "later", now_ns + REFUSED_NS
         elif verdict == "no line":
             self._lines = max(self._used() - 1, 0)
             self._another_ns = now_ns + ANOTHER_NS
@@ -199,7 +220,7 @@ class Desired:
 
     def _said(self, place: Place) -> str | None:
         """What a market is told. None: the same as before."""
-        if place.state in ("later", "refused"):
+        if place.state == "later":
             return place.reason
         if self.cut and (place.state == "on" or place.told == ""):
             return self.cut

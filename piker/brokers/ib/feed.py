@@ -15,21 +15,33 @@ What the gateway says is heard in the gateway's task, by calls; nothing waits th
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import trio
 from msgspec import structs
 
 from piker import clock
-from piker.brokers import Batches, Dropped, FeedEvent, Subscribed, VenueLost, Wanted
+from piker.brokers import (
+    Ailing,
+    Away,
+    Batches,
+    Dropped,
+    FeedEvent,
+    Missed,
+    Subscribed,
+    VenueLost,
+    Wanted,
+)
 from piker.brokers.ib import Settings, codes
+from piker.brokers.ib.accountnames import hidden
 from piker.brokers.ib.codes import DataVerdict
 from piker.brokers.ib.desired import Desired
 from piker.brokers.ib.gateway import Gateway, address_of, is_address
+from piker.brokers.ib.hours import NoZone, zone_of
+from piker.brokers.ib.memory import Memory
 from piker.brokers.ib.messages import (
     ChooseData,
     Contract,
@@ -43,10 +55,10 @@ from piker.brokers.ib.messages import (
     WatchQuotes,
 )
 from piker.brokers.ib.pacing import TooManyWaiting
-from piker.brokers.ib.resolving import Known, Resolver, today
+from piker.brokers.ib.resolving import REMEMBERED, Known, Resolver, today
 from piker.brokers.ib.seen import Seen
 from piker.brokers.ib.session import GatewayLost, NotSent, Session
-from piker.brokers.ib.ticks import Ticker
+from piker.brokers.ib.ticks import Ticker, is_delayed
 from piker.brokers.ib.wire import DATA_CLIENTS
 from piker.errors import Refused
 from piker.interfaces.service import BrokenConfiguration
@@ -68,9 +80,8 @@ WAITING = 200_000
 the next one begins with what is shown then."""
 EVERY_TRADE = "233"
 """Generic ticks: RTVolume."""
-DATA_TYPES: dict[str, DataType] = {"live": 1, "frozen": 2, "delayed": 3, "delayed-frozen": 4}
-MARKS = {2: "frozen: as it was last", 3: "delayed", 4: "delayed, and frozen: as it was last"}
-"""What is said of a market whose data is of another type than live."""
+LIVE: DataType = 1
+DATA_TYPES: dict[str, DataType] = {"live": LIVE, "frozen": 2, "delayed": 3, "delayed-frozen": 4}
 
 log = logging.getLogger(__name__)
 
@@ -95,15 +106,10 @@ class _Followed:
 
     def __init__(self, market: Market) -> None:
         self.market = market
-        """As it is told; with a mark, if its data isn't live."""
         self.ticker = Ticker(market)
         self.stream: _Stream | None = None
-        self.mark = ""
-
-    def describe(self, known: Market) -> Market:
-        """The market as it is told."""
-        added = f" ({self.mark})" if self.mark else ""
-        return structs.replace(known, description=f"{known.description}{added}")
+        self.missed = False
+        """It is asked for anew, since data was lost, and who follows it wasn't told."""
 
 
 class Venue:
@@ -115,23 +121,35 @@ class Venue:
             address_of(settings.data, "iblane"),
             settings.data_client,
             hear=self._hear,
+            entered=self._enter,
             left=self._left,
             zone=settings.gateway_zone,
         )
         self.resolver = Resolver(self.session)
         self.seen = Seen()
+        self.heads: Memory[tuple[int, str], int] = Memory(REMEMBERED)
+        """Of a con_id and a kind of bars, since when there are any, UTC ns."""
         self.desired = Desired(settings.lines)
         self.followed: dict[str, _Followed] = {}
         self.wake: Callable[[list[str]], None] = lambda names: None
         """Of the session of the feed that there is: these are to be asked for again."""
+        self.asked = False
+        """Something is wanted, or was: then datad says why there is no gateway."""
+        self._told = ""
+        """Why there is none, as the log has it since there was one."""
 
     async def session(self) -> Session:
         """The session with the gateway. Raises GatewayLost if there is none for a while."""
         return await self.gateway.within(CONNECT_S)
 
+    def hidden(self, text: str) -> str:
+        """A text without the whole number of any account that the gateway has."""
+        session = self.gateway.session
+        return hidden(text, session.accounts) if session else text
+
     def _hear(self, said: Said) -> None:
         if isinstance(said, Notice):
-            self._hear_notice(said.code, said.text)
+            self._hear_notice(said.code, self.hidden(said.text))
 
     def _hear_notice(self, code: int, text: str) -> None:
         """Of the connection, of a farm, or of nothing that is of interest here."""
@@ -149,7 +167,13 @@ class Venue:
             log.info("the gateway says: %s", codes.reason(code, text))
         self.wake(names)
 
+    def _enter(self, session: Session) -> None:
+        self._told = ""
+
     def _left(self, problem: GatewayLost) -> None:
+        if not self.asked and str(problem) != self._told:
+            self._told = str(problem)
+            log.warning("not connected: %s; tries again by itself", problem)
         self.desired.lose()
         self.wake([])
 
@@ -169,9 +193,9 @@ class _Outbox:
         self._heard[fqme] = ticker
         self.something.set()
 
-    def put(self, event: Subscribed | Dropped, fqme: str) -> None:
+    def put(self, event: Subscribed | Dropped | Away | Ailing | Missed, fqme: str = "") -> None:
         """A change, after what was heard of its market before."""
-        self._flush(fqme)
+        self.flush(fqme)
         self._events.append(event)
         self.something.set()
 
@@ -182,13 +206,14 @@ class _Outbox:
     def take(self) -> list[FeedEvent]:
         """All that there is."""
         for fqme in list(self._heard):
-            self._flush(fqme)
+            self.flush(fqme)
         events, self._events = self._events, []
         self.words = 0
         self.something = trio.Event()
         return events
 
-    def _flush(self, fqme: str) -> None:
+    def flush(self, fqme: str) -> None:
+        """What was heard of a market is one quote, whatever comes next."""
         ticker = self._heard.pop(fqme, None)
         if ticker:
             self._events.append(Quote(market=fqme, ticks=ticker.flush()))
@@ -207,6 +232,10 @@ class _Feed:
         self._outbox = _Outbox()
         self._woken = trio.Event()
         self._stuck = False
+        self._cut = ""
+        """Why IB is lost, as it was told."""
+        self._ailing = ""
+        """Which farms are broken, as it was told."""
 
     async def run(self) -> None:
         """Until the gateway is lost. Raises VenueLost, perhaps in a group."""
@@ -224,7 +253,7 @@ class _Feed:
 
     async def _choose_data(self) -> None:
         kind = DATA_TYPES[self._venue.settings.data_kind]
-        if kind != 1:
+        if kind != LIVE:
             try:
                 await self._session.deliver(ChooseData(data_type=kind), -1)
             except (NotSent, TooManyWaiting) as error:
@@ -234,6 +263,7 @@ class _Feed:
         """These are to be asked for again; or something else has changed."""
         for name in names:
             self._end(self._followed[name])
+            self._followed[name].missed = True
         self._tell()
         self._woken.set()
 
@@ -243,7 +273,7 @@ class _Feed:
         """At what is wanted, whenever that changes."""
         while True:
             markets = {market.fqme: market for market in self._wanted.look()}
-            for name in self._desired.want(markets.keys()):
+            for name in self._desired.want(markets.keys(), self._wanted.first):
                 self._end(self._followed.pop(name))
                 self._outbox.forget(name)
             for name, market in markets.items():
@@ -259,6 +289,8 @@ class _Feed:
             self._woken = trio.Event()
             now_ns = clock.boot_ns()
             self._desired.accept(now_ns)
+            if name := self._desired.yielding(now_ns):
+                self._end(self._followed[name])
             self._tell()
             name = self._desired.next(now_ns)
             if name:
@@ -292,6 +324,7 @@ class _Feed:
 
     async def _watch(self, followed: _Followed, stream: _Stream, contract: Contract) -> None:
         followed.ticker.begin()
+        followed.ticker.delayed = False
         asked = WatchQuotes(contract=contract, generic_ticks=_generic_ticks(followed.market))
         stream.number = await self._session.watch(asked, stream.hear)
         if stream.over:
@@ -304,7 +337,7 @@ class _Feed:
         known = self._venue.resolver.markets.get(followed.market.fqme)
         if not known:
             known = await self._venue.resolver.by_id(int(followed.market.venue_id))
-            self._redescribe(followed, known)
+            self._redescribe(followed.market.fqme, known)
         return known.contract
 
     def _end(self, followed: _Followed) -> None:
@@ -320,12 +353,16 @@ class _Feed:
     def _hear(self, name: str, stream: _Stream, said: Said) -> None:
         match said:
             case Notice(code=code, text=text):
-                self._hear_notice(name, stream, *codes.data(code, text))
+                verdict, reason = codes.data(code, self._venue.hidden(text))
+                self._hear_notice(name, stream, verdict, reason)
             case DataTypeIs(data_type=data_type):
-                self._mark(name, MARKS.get(data_type, ""))
+                self._mark(name, delayed=data_type != LIVE)
                 self._live(name)
             case Price() | Size() | Text():
+                if is_delayed(said):
+                    self._mark(name, delayed=True)
                 if self._live(name):
+                    self._tell_missed(name)
                     ticker = self._followed[name].ticker
                     ticker.take(said, clock.wall_ns(), clock.boot_ns())
                     self._note(name, ticker)
@@ -350,7 +387,7 @@ class _Feed:
             case "goes on":
                 log.info("%s: %s", name, reason)
             case "delayed":
-                self._mark(name, MARKS[3])
+                self._mark(name, delayed=True)
             case "reset":
                 self._followed[name].ticker.begin()
             case _:
@@ -362,32 +399,50 @@ class _Feed:
         if stream.over:
             return
         self._end(self._followed[name])
+        self._followed[name].missed = verdict == "again"
         self._desired.ended(name, verdict, reason, clock.boot_ns())
         self._wake([])
 
-    def _mark(self, name: str, mark: str) -> None:
-        """Say in its description that its data isn't live, or no longer."""
-        followed = self._followed[name]
-        if mark == followed.mark:
-            return
-        followed.mark = mark
-        if known := self._venue.resolver.markets.get(name):
-            self._redescribe(followed, known)
+    def _mark(self, name: str, *, delayed: bool) -> None:
+        """What comes of it from now on is of now, or isn't."""
+        ticker = self._followed[name].ticker
+        if delayed != ticker.delayed:
+            self._outbox.flush(name)
+            ticker.delayed = delayed
 
     # --- what is told
 
     def _tell(self) -> None:
-        """Whoever is to be told something else than before."""
+        """Whoever is to be told something else than before; all at once, if IB is lost."""
+        if self._cut != self._desired.cut:
+            self._cut = self._desired.cut
+            if self._cut:
+                self._outbox.put(Away(reason=self._cut))
+        if self._ailing != (ailing := _ailing(self._desired.broken)):
+            self._ailing = ailing
+            self._outbox.put(Ailing(reason=ailing))
         for name, reason in self._desired.news(clock.boot_ns()):
             if reason:
                 self._outbox.put(Dropped(market=name, reason=reason), name)
             else:
+                self._followed[name].missed = False
                 self._outbox.put(Subscribed(market=self._followed[name].market), name)
 
-    def _redescribe(self, followed: _Followed, known: Known) -> None:
-        """Its description or its sessions have changed, perhaps; who follows it is told."""
-        market = followed.describe(known.market)
-        name = market.fqme
+    def _tell_missed(self, name: str) -> None:
+        """That a new stream begins where data was lost, once."""
+        if self._followed[name].missed:
+            self._followed[name].missed = False
+            self._outbox.put(Missed(market=name), name)
+
+    def _redescribe(self, name: str, known: Known) -> None:
+        """Its description or its sessions have changed, perhaps; who follows it is told.
+
+        As long as it is wanted it has the name that it is wanted by, wherever it is listed since.
+        """
+        followed = self._followed.get(name)
+        if not followed:
+            return
+        market = structs.replace(known.market, fqme=name)
         if market == followed.market:
             return
         followed.market = market
@@ -438,8 +493,7 @@ class _Feed:
             self._check()
             log.warning("%s can't be described as it is today: %s", name, lost)
             return
-        if name in self._followed:
-            self._redescribe(self._followed[name], known)
+        self._redescribe(name, known)
 
 
 @asynccontextmanager
@@ -459,9 +513,7 @@ async def get_mkt_info(venue: Venue, name: str) -> Market:
     Raises Refused(NoSuchMarket | AmbiguousMarket | InvalidParameter), or VenueLost. A future
     without an expiry is its front month, and its description says which that is and why.
     """
-    market = await venue.resolver.by_name(name)
-    followed = venue.followed.get(market.fqme)
-    return followed.describe(market) if followed else market
+    return await venue.resolver.by_name(name)
 
 
 async def stream_quotes(venue: Venue, wanted: Wanted, batches: Batches) -> None:
@@ -471,23 +523,28 @@ async def stream_quotes(venue: Venue, wanted: Wanted, batches: Batches) -> None:
     when the gateway shows it, or takes it without a word; it is `Dropped` while the gateway has no
     line for it, has no data of it, or has lost IB: see desired.py. Ticks are ticks.py's.
     """
+    venue.asked = True
     session = await _wait_for_gateway(venue, wanted, batches)
     await _Feed(venue, session, wanted, batches).run()
 
 
 async def _wait_for_gateway(venue: Venue, wanted: Wanted, batches: Batches) -> Session:
     """The session, as soon as there is one."""
-    told: dict[str, str] = {}
+    told = None
     while True:
+        wanted.look()
         try:
             return await venue.gateway.within(SAID_AGAIN_S)
         except GatewayLost as lost:
-            reason = str(lost)
-        names = [market.fqme for market in wanted.look()]
-        new = [name for name in sorted(names) if told.get(name) != reason]
-        told = dict.fromkeys(names, reason)
-        if new:
-            await batches.send([Dropped(market=name, reason=reason) for name in new])
+            away = Away(reason=str(lost), needs_login=lost.waits)
+        if away != told:
+            told = away
+            await batches.send([away])
+
+
+def _ailing(broken: Iterable[str]) -> str:
+    farms = ", ".join(sorted(broken))
+    return f"broken at IB, and so are its markets: farm {farms}" if farms else ""
 
 
 def _generic_ticks(market: Market) -> str:
@@ -506,15 +563,10 @@ def _check(settings: Settings) -> None:
         problem = f"expected a name, tcp:HOST:PORT or unix:/PATH, was {settings.data!r}"
         raise _broken("data", problem)
     for key in ("gateway_zone", "restart_zone"):
-        _check_zone(key, getattr(settings, key))
-
-
-def _check_zone(key: str, zone: str) -> None:
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        problem = f"expected a time zone such as America/New_York, was {zone!r}"
-        raise _broken(key, problem) from None
+        try:
+            zone_of(getattr(settings, key))
+        except NoZone as error:
+            raise _broken(key, str(error)) from error
 
 
 def _broken(key: str, problem: str) -> Refused:

@@ -61,9 +61,9 @@ class Gateway:
     async def within(self, seconds: float) -> Session:
         """The session, as soon as there is one. Raises GatewayLost if there is none so long."""
         with trio.move_on_after(seconds):
-            while not self.session:
+            while not self.session or self.session.lost:
                 await self._changed.wait()
-        if not self.session:
+        if not self.session or self.session.lost:
             raise GatewayLost(str(self.problem), waits=self.problem.waits)
         return self.session
 
@@ -79,6 +79,8 @@ class Gateway:
                 await trio.sleep_forever()
         except GatewayLost as problem:
             self.problem = problem
+            if problem.waits:
+                self._backoff.reset()  # it took its time already
         finally:
             if self.session and trio.current_time() - self._since > STEADY_S:
                 self._backoff.reset()

@@ -40,6 +40,18 @@ class BadHours(Exception):
     """Hours that can't be read; the text says which part of them, and what was expected."""
 
 
+class NoZone(ValueError):
+    """What is set is no time zone; the text says what was expected."""
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """A time zone by its own name, as it is set. Raises NoZone."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise NoZone(f"expected a time zone such as America/New_York, was {name!r}") from None
+
+
 def sessions(text: str, zone: str) -> tuple[Session, ...]:
     """The sessions of `tradingHours` or `liquidHours`: oldest first, apart, one where they touch.
 
@@ -61,16 +73,17 @@ def time_zone(name: str) -> ZoneInfo:
     """
     short = name.partition(" (")[0].strip()
     try:
-        return ZoneInfo(ZONES.get(short, short))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return zone_of(ZONES.get(short, short))
+    except NoZone:
         raise BadHours(f"time zone: expected one such as US/Eastern, was {name!r}") from None
 
 
-def instant_ns(text: str, zone: ZoneInfo | timezone = UTC) -> int | None:
+def instant_ns(text: str, zone: ZoneInfo | timezone = UTC, *, latest: bool = False) -> int | None:
     """When something happened, UTC ns; None of a time that can't be read.
 
     By the gateway's settings it is UTC with a hyphen (`20240328-14:47:22`), or local with the name
-    of a zone (`20260413 15:27:04 US/Eastern`), or local without, to `zone`.
+    of a zone (`20260413 15:27:04 US/Eastern`), or local without, to `zone`. A local time that comes
+    twice is the first, or the `latest`.
     """
     found = _INSTANT.fullmatch(text)
     if not found:
@@ -79,10 +92,10 @@ def instant_ns(text: str, zone: ZoneInfo | timezone = UTC) -> int | None:
     try:
         local = UTC if between == "-" else zone
         where = time_zone(name) if name else local
-        instant = datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S").replace(tzinfo=where)
+        local_time = datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S")
     except (BadHours, ValueError):
         return None
-    return int(instant.timestamp()) * 10**9
+    return int(local_time.replace(tzinfo=where, fold=latest).timestamp()) * 10**9
 
 
 def _of_day(part: str, zone: ZoneInfo) -> Iterator[Session]:

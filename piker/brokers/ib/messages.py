@@ -436,6 +436,8 @@ class Done(Struct, frozen=True, kw_only=True):
     """Its last part counts corrections: `….01`, then `….02`."""
     time_ns: int | None
     """UTC; None: the gateway wrote a time that can't be read."""
+    latest_ns: int | None = None
+    """The same, of a local time that comes twice the second; else as before."""
     account: str
     contract: Contract
     side: str

@@ -11,7 +11,8 @@ thing is told once. What it takes as evidence:
   orders. The status Inactive is none by itself: a broker may hold an order so.
 - that it was refused: a notice that says so (codes.order) before the order was ever there; or one
   of what was there, together with Inactive.
-- that an amendment is in effect: openOrder with its size and limit.
+- that an amendment is in effect: openOrder with its size and limit, with a status as of what is
+  there.
 
 An execution waits a little for what it cost, and an end for its reason, since both come after it,
 if they do. An execution whose cost comes later is told again with it, by a higher revision.
@@ -22,11 +23,12 @@ keeps for ever; order ids are a client's.
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from msgspec import Struct, structs
 
 from piker.brokers.ib import codes
+from piker.brokers.ib.execids import KNOWN, parts, revision
 from piker.brokers.ib.messages import (
     Commission,
     Contract,
@@ -54,8 +56,8 @@ from piker.orders import (
 
 GRACE_NS = 500_000_000
 """How long an execution waits for its cost, and an end for its reason."""
-KNOWN = 2
-"""How good a cost is that is an execution's own; less: the one before's, or none."""
+AHEAD_NS = 60_000_000_000
+"""A gateway's clock may be so far ahead of ours."""
 KEPT = 20_000
 """Orders that have ended, and executions, of which so many are remembered: a venue's day."""
 
@@ -110,6 +112,8 @@ class Order:
         self.there = False
         """It was seen at the gateway, ever."""
         self.refused = False
+        self.refused_ns = 0
+        """When that was said, UTC; why, `objection` says."""
         self.acked: set[int] = set()
         """Of which permIds it was told that they are there, and have ended."""
         self.gone: set[int] = set()
@@ -117,7 +121,8 @@ class Order:
         self.objection = ""
         """Why it was refused, perhaps: with Inactive it was."""
         self.settled: Notice | None = None
-        """What refused its last amendment: said again it means nothing."""
+        """What refused its last amendment: what else refuses something is perhaps of that, too, and
+        said again it means nothing."""
         self.account = ""
         self.contract = Contract()
 
@@ -168,6 +173,11 @@ class _Fill:
         """The newest correction."""
         return self.done[max(self.done)]
 
+    @property
+    def time_ns(self) -> int:
+        """When it was done, by that, UTC."""
+        return self.newest.time_ns or 0
+
 
 class Orders:
     """All orders that a client has placed or was told of. Times are CLOCK_BOOTTIME ns."""
@@ -187,6 +197,8 @@ class Orders:
         self._waiting: dict[str, _Fill] = {}
         """Those that wait for their cost."""
         self._costs: dict[str, Commission] = {}
+        self._wall_ns = 0
+        """When it was that something was said last, UTC."""
 
     # --- what we do
 
@@ -247,22 +259,28 @@ class Orders:
 
     def open(self) -> list[Order]:
         """Those of all clients of which no end was said, nor that all was done, oldest first."""
-        return [each for each in self._orders.values() if not (each.over or self._is_done(each))]
+        return [each for each in self._orders.values() if not _is_over(each)]
+
+    def refused(self, since_ns: int) -> list[Order]:
+        """Those of this client that were refused since: a gateway lists them nowhere. UTC ns."""
+        every = self._orders.values()
+        return [each for each in every if each.oid and each.refused and each.refused_ns >= since_ns]
 
     def executions(self, since_ns: int) -> list[Word]:
         """What was done since, in its newest revisions, oldest first; UTC ns."""
-        words = [self._filled(root, fill) for root, fill in self._fills.items()]
-        found = [(cast(Filled, word.event).execution, word) for word in words]
-        found = [(done, word) for done, word in found if done.time_ns >= since_ns]
-        return [word for _, word in sorted(found, key=lambda each: _age(each[0]))]
+        fills = [each for each in self._fills.items() if each[1].time_ns >= since_ns]
+        fills.sort(key=lambda each: (each[1].time_ns, each[0]))
+        return [self._filled(root, fill) for root, fill in fills]
 
     # --- what is said
 
     def take(self, said: OrderWord, now_ns: int, wall_ns: int) -> list[Word]:
         """What is to be told because of it, now.
 
-        An execution whose time can't be read was done when it was first told: at `wall_ns`, UTC.
+        An execution whose time can't be read was done when it was first told: at `wall_ns`, UTC. Of
+        a time that comes twice it is the second, unless that is still to come.
         """
+        self._wall_ns = wall_ns
         match said:
             case OrderIs():
                 return list(self._take_open(said, now_ns))
@@ -270,10 +288,9 @@ class Orders:
                 return list(self._take_status(said, now_ns))
             case EndedOrder():
                 return list(self._take_ended(said, now_ns))
-            case Done(time_ns=None):
-                return self.take(structs.replace(said, time_ns=wall_ns), now_ns, wall_ns)
             case Done():
-                return list(self._take_done(said, now_ns))
+                dated = structs.replace(said, time_ns=_done_at(said, wall_ns))
+                return list(self._take_done(dated, now_ns))
             case Commission():
                 return list(self._take_cost(said, now_ns))
             case Notice():
@@ -308,7 +325,8 @@ class Orders:
             order.kind = said.order_type
         yield from self._link(order, said.perm_id, now_ns)
         yield from self._stand(order, said.perm_id, said.status, now_ns)
-        if (wanted := order.amendment) and (wanted.size, wanted.limit) == (said.size, said.limit):
+        wanted = order.amendment if said.status in THERE else None
+        if wanted and (wanted.size, wanted.limit) == (said.size, said.limit):
             order.amendment = None
             yield order.word(AmendAcked(n=wanted.n, size=wanted.size, limit=wanted.limit))
 
@@ -342,7 +360,7 @@ class Orders:
         order.contract = order.contract if order.contract.con_id else said.contract
         yield from self._link(order, said.perm_id, now_ns)
         yield from self._show(order)
-        root, number = _parts(said.exec_id)
+        root, number = parts(said.exec_id)
         fill = self._fills.get(root)
         if fill is None:
             fill = self._fills[root] = _Fill(order.oid, str(said.perm_id or ""))
@@ -356,7 +374,7 @@ class Orders:
             return
         self._costs.setdefault(said.exec_id, said)
         _shorten(self._costs)
-        root, _ = _parts(said.exec_id)
+        root, _ = parts(said.exec_id)
         if fill := self._fills.get(root):
             yield from self._weigh_fill(root, fill, now_ns)
 
@@ -379,7 +397,7 @@ class Orders:
             case "no verdict" if order.cancelling and codes.is_read_only(said.code, said.text):
                 order.cancelling = False
                 yield order.word(CancelRefused(reason=why))
-            case "no verdict" if said.code in codes.REJECTS and not amending:
+            case "no verdict" if said.code in codes.REJECTS and not (amending or order.settled):
                 order.objection = why
                 yield from self._judge_inactive(order)
 
@@ -448,7 +466,7 @@ class Orders:
         """It isn't at the exchange: once."""
         self._ends.pop(_key(order), None)
         if not (order.refused or order.gone):
-            order.refused = True
+            order.refused, order.refused_ns, order.objection = True, self._wall_ns, why
             yield order.word(Refused(reason=why))
 
     def _judge_inactive(self, order: Order) -> Iterator[Word]:
@@ -480,7 +498,7 @@ class Orders:
 
     def _revision(self, fill: _Fill) -> int:
         """Higher the later the correction, and the more is known of its cost."""
-        return 3 * (max(fill.done, default=1) - 1) + self._cost(fill)[0] - KNOWN
+        return revision(max(fill.done, default=1), self._cost(fill)[0])
 
     def _cost(self, fill: _Fill) -> tuple[int, Commission | None]:
         """Its own, else that of the correction before; and how good it is."""
@@ -509,7 +527,7 @@ class Orders:
             price=done.price,
             fee=cost.amount if cost and cost.amount is not None else NOTHING,
             fee_currency=cost.currency if cost else done.contract.currency,
-            time_ns=done.time_ns or 0,
+            time_ns=fill.time_ns,
         )
         event = Filled(execution=execution)
         return Word(oid=fill.oid, account=done.account, contract=done.contract, event=event)
@@ -538,23 +556,34 @@ class Orders:
         order.size = max(order.size, asked.size)
 
     def _remember(self, ref: str) -> None:
-        if ref:
-            self._refs.setdefault(ref, [])
-            _shorten(self._refs)
+        if not ref:
+            return
+        self._refs.setdefault(ref, [])
+        if len(self._refs) > KEPT:
+            self._forget_reference(ref)
 
-    def _is_done(self, order: Order) -> bool:
-        return order.done >= order.size > 0
+    def _forget_reference(self, newest: str) -> None:
+        """The oldest of which nothing is open, if there is one."""
+        for ref, orders in self._refs.items():
+            if ref != newest and all(map(_is_over, orders)):
+                del self._refs[ref]
+                return
 
     def _forget(self) -> None:
         """The oldest that isn't open, if there are too many."""
         if len(self._orders) <= KEPT:
             return
         every = self._orders.values()
-        oldest = next((each for each in every if each.over or self._is_done(each)), None)
+        oldest = next((each for each in every if _is_over(each)), None)
         if oldest:
             del self._orders[_key(oldest)]
             for perm_id in oldest.perm_ids:
                 self._by_perm.pop(perm_id, None)
+
+
+def _is_over(order: Order) -> bool:
+    """Whether its end was said, or all of it was done."""
+    return order.over or order.done >= order.size > 0
 
 
 def _key(order: Order) -> tuple[int, int]:
@@ -579,10 +608,11 @@ def _as_placed(said: OrderIs) -> PlaceOrder:
     )
 
 
-def _parts(exec_id: str) -> tuple[str, int]:
-    """`0000e0d5.69e042cf.01.02` is the second correction, counted from 1, of `….01`."""
-    root, _, last = exec_id.rpartition(".")
-    return (root, max(1, int(last))) if root and last.isdecimal() else (exec_id, 1)
+def _done_at(said: Done, wall_ns: int) -> int:
+    """When it was done, UTC, if it is told at this time."""
+    if said.latest_ns is not None and said.latest_ns <= wall_ns + AHEAD_NS:
+        return said.latest_ns
+    return wall_ns if said.time_ns is None else said.time_ns
 
 
 def _side(side: str) -> Side:
@@ -591,10 +621,6 @@ def _side(side: str) -> Side:
 
 def _says_why(text: str) -> bool:
     return bool(text.rpartition("reason:")[2].strip())
-
-
-def _age(execution: Execution) -> tuple[int, str]:
-    return execution.time_ns, execution.exec_id
 
 
 def _shorten(kept: dict[Key, Kept]) -> None:

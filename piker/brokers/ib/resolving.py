@@ -32,7 +32,7 @@ from piker.brokers.ib.messages import (
 from piker.brokers.ib.names import Wanted, parse
 from piker.brokers.ib.pacing import TooManyWaiting
 from piker.brokers.ib.questions import Asked
-from piker.brokers.ib.session import Declined, NoAnswer, Session
+from piker.brokers.ib.session import ANSWER_S, Declined, NoAnswer, Session
 from piker.errors import Refused
 from piker.interfaces.data import AmbiguousMarket
 from piker.markets import Market
@@ -48,6 +48,10 @@ CANT_FIND = {200, 320, 321, 322}
 log = logging.getLogger(__name__)
 
 
+class NotDescribed(VenueLost):
+    """The gateway has no such contract, or describes it as none can be."""
+
+
 class Known(Struct, frozen=True, kw_only=True):
     """A market as the gateway described it on a day, UTC."""
 
@@ -58,9 +62,14 @@ class Known(Struct, frozen=True, kw_only=True):
 
 
 class Resolver:
-    """Contracts by name and by number. `session` gives a session, or raises GatewayLost."""
+    """Contracts by name and by number. `session` gives a session, or raises GatewayLost.
 
-    def __init__(self, session: Callable[[], Awaitable[Session]]) -> None:
+    `answer_s`: how long the gateway has for each answer.
+    """
+
+    def __init__(
+        self, session: Callable[[], Awaitable[Session]], answer_s: float = ANSWER_S
+    ) -> None:
         self.markets: Memory[str, Known] = Memory(REMEMBERED)
         """By fqme."""
         self._by_id: Memory[int, str] = Memory(REMEMBERED)
@@ -71,6 +80,7 @@ class Resolver:
         """Of a con_id, the volume of its last daily bar."""
         self._rules: Memory[int, tuple[date, tuple[PriceStep, ...]]] = Memory(REMEMBERED)
         self._session = session
+        self._answer_s = answer_s
 
     async def by_name(self, name: str) -> Market:
         """The market that a name means.
@@ -89,13 +99,13 @@ class Resolver:
         return structs.replace(known.market, description=description)
 
     async def by_id(self, con_id: int) -> Known:
-        """The market that has this number. Raises VenueLost."""
+        """The market that has this number. Raises NotDescribed or another VenueLost."""
         known = self.of_today(self._by_id.get(con_id) or "")
         if known:
             return known
         found = await self._ask_contracts(Contract(con_id=con_id))
         if not found:
-            raise VenueLost(f"the gateway has no contract with the number {con_id} any more")
+            raise NotDescribed(f"the gateway has no contract with the number {con_id} any more")
         return await self._describe(found[0])
 
     def of_today(self, fqme: str) -> Known | None:
@@ -180,7 +190,8 @@ class Resolver:
         try:
             market = contracts.market(details, steps)
         except (BadDetails, BadHours) as error:
-            raise VenueLost(f"the gateway describes a contract as none can be: {error}") from error
+            problem = f"the gateway describes a contract as none can be: {error}"
+            raise NotDescribed(problem) from error
         known = Known(market=market, contract=contracts.route(details), day=today())
         self.markets.put(market.fqme, known)
         self._by_id.put(known.contract.con_id, market.fqme)
@@ -193,7 +204,10 @@ class Resolver:
         day, steps = self._rules.get(rule_id) or (None, ())
         if day == today():
             return steps
-        said = await self._ask(AskRule(rule_id=rule_id))
+        try:
+            said = await self._ask(AskRule(rule_id=rule_id))
+        except Declined as no:
+            raise VenueLost(str(no)) from no
         steps = tuple(step for each in said if isinstance(each, Rule) for step in each.steps)
         self._rules.put(rule_id, (today(), steps))
         return steps
@@ -202,7 +216,7 @@ class Resolver:
         """Raises Declined, NotWritable or VenueLost."""
         session = await self._session()
         try:
-            return await session.ask(request)
+            return await session.ask(request, self._answer_s)
         except (NoAnswer, TooManyWaiting) as error:
             raise VenueLost(str(error)) from error
 

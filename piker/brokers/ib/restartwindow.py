@@ -2,7 +2,8 @@
 
 import re
 from datetime import UTC, datetime, time
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from piker.brokers.ib.hours import zone_of
 
 NS = 10**9
 
@@ -14,7 +15,8 @@ class NoWindow(ValueError):
 class RestartWindow:
     """The stretch of every day from `first` to before `last`, over midnight perhaps.
 
-    Times are HH:MM on the clock of a zone, so that it moves with the clock there. Raises NoWindow.
+    Times are HH:MM on the clock of a zone, so that it moves with the clock there. Raises NoWindow
+    or NoZone.
     """
 
     def __init__(self, first: str, last: str, zone: str) -> None:
@@ -37,14 +39,6 @@ class RestartWindow:
             f"the gateway restarts between {self._words}: nothing new is sent until then, "
             "cancels pass"
         )
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """A time zone by its name. Raises NoWindow."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise NoWindow(f"expected a time zone such as America/New_York, was {name!r}") from error
 
 
 def _time(text: str) -> time:

@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 from math import inf
+from pathlib import Path
 
 import trio
 
-from piker import clock
+from piker import clock, paths
 from piker.brokers import VenueLost
 from piker.brokers.ib import codes, frames
 from piker.brokers.ib.codec import Encoder, Reader, Undecodable
@@ -45,8 +46,9 @@ from piker.brokers.ib.wire import GREETING, LEAST, MOST
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
-HANDSHAKE_S = 20.0
-"""A gateway that is logged in answers at once; one that isn't accepts, and says nothing."""
+HANDSHAKE_S = 8.0
+"""A gateway that is logged in answers at once; one that isn't accepts, and says nothing. What it
+has accepted before its login it may never answer: nothing is waited for that keeps from another."""
 ANSWER_S = 30.0
 """From when a request has left. Longer than a slow gateway takes for anything but history."""
 QUIET_S = 20.0
@@ -63,8 +65,14 @@ GARBLED = 20
 """After so many messages that can't be read it is no gateway that we could understand."""
 FIRST_NUMBER = 1_500_000_000
 """Numbers of requests are far above those of orders: a notice has only the number."""
+SEE_PORT = (
+    "see that data and orders, in [providers.ib] of piker.toml, lead to the port that the gateway "
+    "has for its API: 4001 or 4002, of TWS 7496 or 7497, if it wasn't changed"
+)
 IN_USE = 326
 NOTICE = b"4"
+SETTINGS_OF = {"iblane": "providers.ib.data", "ibgw": "providers.ib.orders"}
+"""What leads to a gateway, and the setting that names it."""
 UNNUMBERED_PARTS: dict[type, bytes] = {
     AskPositions: b"61",
     AskRule: b"93",
@@ -127,6 +135,7 @@ class _Question:
         self._said: list[Said] = []
         self._problem: Exception | None = None
         self._settled = trio.Event()
+        self._whole = trio.Event()
 
     @property
     def settled(self) -> bool:
@@ -151,12 +160,17 @@ class _Question:
             self._said.append(said)
         if ends(self.request, said):
             self._settled.set()
+            self._whole.set()
 
     def fail(self, problem: Exception) -> None:
         """There won't be an answer."""
         if not self.settled:
             self._problem = problem
             self._settled.set()
+
+    async def end(self) -> None:
+        """Wait for the end of the answer, also of one that nobody counts on any more."""
+        await self._whole.wait()
 
     async def wait(self) -> tuple[Said, ...]:
         """The answer. Raises what it failed by."""
@@ -195,6 +209,8 @@ class Session:
         self._asked: dict[int, _Question] = {}
         self._open: dict[type, _Question] = {}
         """Questions without a number that have left, by what is asked."""
+        self._doubted: _Question | None = None
+        """One of them that was declined, perhaps: it wasn't said which was."""
         self._next: dict[Asked, _Question] = {}
         """Those that wait for their turn."""
         self._turns: defaultdict[type, trio.Semaphore] = defaultdict(partial(trio.Semaphore, 1))
@@ -293,7 +309,10 @@ class Session:
             self._offer_stop(request, -1)
 
     async def _see_through(self, question: _Question) -> None:
-        """Wait for the answer, as long as it comes; if nothing of it does the session is over."""
+        """Wait for the answer, as long as it comes; if nothing of it does the session is over.
+
+        What was declined, perhaps, may be answered all the same.
+        """
         patience_s = PROBE_S if isinstance(question.request, AskTime) else ANSWER_S
         while not question.settled:
             words = question.words
@@ -302,6 +321,10 @@ class Session:
             if not question.settled and question.words == words:
                 subject = SUBJECTS[type(question.request)]
                 self.lose(GatewayLost(f"no answer within {patience_s:g} s, asked for {subject}"))
+        if question is self._doubted:
+            with trio.move_on_after(patience_s):
+                await question.end()
+            self._doubted = None
 
     # --- what leaves
 
@@ -399,7 +422,7 @@ class Session:
         self._encoder = Encoder(self.version)
         self._frames.most = frames.MOST
         if rest:
-            raise GatewayLost(f"that is no gateway: it went on with {rest[0][:40]!r}")
+            raise _no_gateway(f"it went on with {rest[0][:40]!r}")
         return self.version
 
     async def _take_next(self) -> None:
@@ -428,14 +451,25 @@ class Session:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if not data:
-                raise GatewayLost("the gateway has closed the connection")
+                raise GatewayLost("the gateway has closed the connection" + self._at_once())
             self._heard_at = trio.current_time()
             try:
                 payloads = self._frames.feed(data)
             except NoFrame as error:
-                raise GatewayLost(f"that is no gateway: {error}") from error
+                if self.version:
+                    raise GatewayLost(f"that is no gateway: {error}") from error
+                raise _no_gateway(str(error)) from error
             if payloads:
                 return payloads
+
+    def _at_once(self) -> str:
+        """What that means before it has said a word: systemd-socket-proxyd takes any connection."""
+        if self.version:
+            return ""
+        return (
+            " at once: it doesn't run, ibgw has another address, or it lets this machine not in; "
+            "see piker-ib(7)"
+        )
 
     def _take(self, payload: bytes) -> None:
         try:
@@ -478,6 +512,8 @@ class Session:
                 self.next_order_id = self.next_order_id or order_id
             case Notice(number=-1, code=code, text=text) if codes.is_read_only(code, text):
                 self._decline(said)
+            case Notice(number=-1, code=code) if code in codes.UNREAD:
+                self._doubt(said)
             case Notice(code=code, text=text) if code == IN_USE:
                 self._no = GatewayLost(f"{text} ({code}): another program uses it, or did just now")
         self._hear(said)
@@ -487,6 +523,15 @@ class Session:
         for question in self._open.values():
             if isinstance(question.request, AskOpenOrders | AskCompletedOrders):
                 question.fail(Declined(notice))
+
+    def _doubt(self, notice: Notice) -> None:
+        """The only one that is open, and has no answer yet, was declined: what else could be."""
+        if len(self._open) != 1 or self._doubted:
+            return
+        (question,) = self._open.values()
+        if not (question.settled or question.words):
+            self._doubted = question
+            question.fail(Declined(notice))
 
     def _garbled(self, payload: bytes, error: Undecodable) -> None:
         """What can't be read is of no use; of orders nothing may be missed.
@@ -531,8 +576,8 @@ class Session:
     async def _ask_for_a_word(self) -> None:
         try:
             await self.ask(AskTime())
-        except NoAnswer:
-            pass  # it can't be read, and is one
+        except (NoAnswer, Declined):
+            pass  # it is one, also if it can't be read
         except TooManyWaiting as problem:
             self.lose(GatewayLost(f"the gateway takes too little: {problem}"))
         except GatewayLost as problem:
@@ -592,19 +637,35 @@ async def _connect(address: str) -> trio.SocketStream:
     except trio.TooSlowError as error:
         raise GatewayLost(f"no connection within {CONNECT_S:g} s: {address}") from error
     except OSError as error:
-        raise GatewayLost(f"no gateway at {address}: {error.strerror or error}") from error
+        problem = f"no gateway at {address}: {error.strerror or error}"
+        raise GatewayLost(f"{problem}{_mend(where)}") from error
+
+
+def _mend(path: str) -> str:
+    """What to do where nobody listens for a unit of ours; nothing if that is no path of one."""
+    name = Path(path).stem
+    for units, key in SETTINGS_OF.items():
+        if Path(path) == paths.socket_path(units, name):
+            enable = f"{paths.systemctl()} enable --now {units}@{name}.socket"
+            return f'; to mend that: {enable}, or, under pikerd, {key} = "tcp:HOST:PORT"'
+    return ""
+
+
+def _no_gateway(why: str) -> GatewayLost:
+    """Something else answers at its address."""
+    return GatewayLost(f"that is no gateway: {why}; {SEE_PORT}")
 
 
 def _version(payload: bytes) -> int:
     """What the gateway answers to the versions that we speak. Raises GatewayLost."""
     version, _, rest = payload.partition(b"\0")
     if not version.isdigit() or rest.count(b"\0") != 1:
-        raise GatewayLost(f"that is no gateway: it said {payload[:40]!r}")
+        raise _no_gateway(f"it said {payload[:40]!r}")
     if not LEAST <= int(version) <= MOST:
-        known = f"{LEAST} to {MOST}"
-        raise GatewayLost(
-            f"the gateway speaks version {int(version)}, expected {known}: update the gateway"
-        )
+        what = f"the gateway speaks version {int(version)}, expected {LEAST} to {MOST}"
+        old = int(version) < LEAST
+        do = "update the gateway" if old else "take an older gateway, or see for a newer piker"
+        raise GatewayLost(f"{what}: {do}")
     return int(version)
 
 

@@ -18,7 +18,7 @@ stream begins, and is no tick, since it would count as one of now.
 
 **Time.** `time_ns` is the venue's where it gives one: RTVolume's, or that of the last trade if
 it came together with it; one that is ahead of ours by more than AHEAD_NS isn't believed. Else it is
-ours, the wall clock. It never goes back within a kind.
+ours, the wall clock. It never goes back within a kind, but with our clock, if that was set back.
 
 A price up to 0 without a size says that there is none, mostly as -1; futures do trade below 0.
 """
@@ -33,22 +33,36 @@ PRICES: dict[int, Kind] = {1: "bid", 2: "ask", 4: "trade", 66: "bid", 67: "ask",
 SIZES: dict[int, Kind] = {0: "bid", 3: "ask", 5: "trade", 69: "bid", 70: "ask", 71: "trade"}
 TRADED_AT = {45, 88}
 RT_VOLUME = 48
+DELAYED = {*range(66, 77), 88}
+"""Fields of data that is late, whatever else was said of it."""
 UNSET = 1e300
 """No number is so great, but for the one that the gateway writes where there is none."""
 SECOND_NS, MILLISECOND_NS = 1_000_000_000, 1_000_000
 AHEAD_NS = 60 * SECOND_NS
 
 
+def is_delayed(said: Price | Size | Text) -> bool:
+    """Whether it is of a while ago."""
+    return said.field in DELAYED
+
+
 class _Change:
     """A tick that may still get its size or its time from the next word."""
 
     def __init__(
-        self, kind: Kind, price: float, size: float | None, time_ns: int, seen_ns: int
+        self,
+        kind: Kind,
+        price: float,
+        size: float | None,
+        time_ns: int,
+        wall_ns: int,
+        seen_ns: int,
     ) -> None:
         self.kind = kind
         self.price = price
         self.size = size
         self.time_ns = time_ns
+        self.wall_ns = wall_ns
         self.seen_ns = seen_ns
 
 
@@ -69,6 +83,8 @@ class Ticker:
             )
             if has
         }
+        self.delayed = False
+        """What comes is of another type of data than live."""
         self._newest_ns: dict[Kind, int] = {}
         self._ticks: list[Tick] = []
         self.begin()
@@ -153,7 +169,8 @@ class Ticker:
         time_ns = _time_ns("".join(words[2:3]), MILLISECOND_NS)
         believed = 0 < time_ns <= wall_ns + AHEAD_NS
         self._close()
-        self._change = _Change("trade", price, size, time_ns if believed else wall_ns, boot_ns)
+        time_ns = time_ns if believed else wall_ns
+        self._change = _Change("trade", price, size, time_ns, wall_ns, boot_ns)
         self._close()
 
     def _open(
@@ -164,13 +181,15 @@ class Ticker:
             return
         self._close()
         time_ns = self._traded_ns if kind == "trade" and self._traded_ns else wall_ns
-        self._change = _Change(kind, price, size, time_ns, boot_ns)
+        self._change = _Change(kind, price, size, time_ns, wall_ns, boot_ns)
 
     def _close(self) -> None:
         if not self._change:
             return
         change, self._change = self._change, None
-        time_ns = max(change.time_ns, self._newest_ns.get(change.kind, 0))
+        newest_ns = self._newest_ns.get(change.kind, 0)
+        believed = newest_ns <= change.wall_ns + AHEAD_NS
+        time_ns = max(change.time_ns, newest_ns) if believed else change.time_ns
         self._newest_ns[change.kind] = time_ns
         self._ticks.append(
             Tick(
@@ -179,6 +198,7 @@ class Ticker:
                 size=change.size,
                 time_ns=time_ns,
                 seen_ns=change.seen_ns,
+                delayed=self.delayed,
             )
         )
 

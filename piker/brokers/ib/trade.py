@@ -10,8 +10,9 @@ Tasks, in the context of `open_trade_dialog`:
 The link is up when the gateway has let us in and has the accounts that are set, has IB's servers,
 and has listed executions, open and ended orders, and positions. When it loses the servers (1100)
 the link is down: what is on its way then is not known, fills may never be told, and the lists say
-both when it has them again (1101, 1102). A gateway that takes no orders leaves it up: what
-would have been sent is refused by name, and so is a snapshot if it doesn't list orders either.
+both when it has them again (1101, 1102). A gateway that takes no orders leaves it up, with that as
+its reason: what would have been sent is refused by name, and so is a snapshot if it doesn't list
+orders either.
 
 While the gateway restarts neither orders nor amendments are sent: it loses what comes in the same
 second. Cancels always are.
@@ -19,8 +20,8 @@ second. Cancels always are.
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from math import inf
 
@@ -33,9 +34,11 @@ from piker.brokers.ib import Settings, codes, orderlists
 from piker.brokers.ib.accountnames import AccountNames, BadAccounts
 from piker.brokers.ib.codec import NotWritable
 from piker.brokers.ib.gateway import Gateway, address_of, is_address
+from piker.brokers.ib.hours import NoZone, zone_of
 from piker.brokers.ib.known import Contracts
 from piker.brokers.ib.messages import (
     Accounts,
+    AskAccount,
     AskCompletedOrders,
     AskExecutions,
     AskOpenOrders,
@@ -59,7 +62,7 @@ from piker.brokers.ib.orderstate import Amendment, Order, Orders, OrderWord, Wor
 from piker.brokers.ib.pacing import TooManyWaiting
 from piker.brokers.ib.questions import Asked
 from piker.brokers.ib.resolving import Known
-from piker.brokers.ib.restartwindow import NoWindow, RestartWindow, zone_of
+from piker.brokers.ib.restartwindow import NoWindow, RestartWindow
 from piker.brokers.ib.session import Declined, GatewayLost, NoAnswer, NotSent, Session
 from piker.core.orderchecks import why_invalid
 from piker.errors import Refused
@@ -76,6 +79,7 @@ from piker.interfaces.broker import (
     TooLate,
     UnknownAccount,
 )
+from piker.interfaces.broker import EndedOrder as Ended
 from piker.interfaces.service import BrokenConfiguration
 from piker.orders import AmendRefused, BrokerEvent, CancelRefused, Filled, Side
 
@@ -83,6 +87,8 @@ FIRST_S = 2.0
 """How long opening waits for the first attempt to connect to come to something."""
 FETCH_S = 2.0
 """How long a list waits for what its executions cost, and for names."""
+LISTS_S = 20.0
+"""How long a snapshot may take: less than emsd waits for it, which then gives the session up."""
 AGAIN_S = 5.0
 """So long after a gateway didn't list what there is, another session is tried."""
 CLIENTS = range(1, 32)
@@ -113,6 +119,7 @@ class Dialog:
         """The first attempt to connect has come to something."""
         self._names = names
         self._window = window_of(settings)
+        self._zone = zone_of(settings.gateway_zone)
         self._hear = hear
         self._gateway = Gateway(
             address_of(settings.orders, "ibgw"),
@@ -127,12 +134,15 @@ class Dialog:
         self._fresh = True
         """What was placed before is known from lists only."""
         self._leaving: dict[int, trio.Event] = {}
-        """Orders that wait for their turn to leave, by id: a cancel must not overtake its order."""
+        """Orders and amendments that wait for their turn to leave, by the order's id: a cancel must
+        not overtake them."""
         self._contracts = Contracts(partial(self._gateway.within, 0))
         self._no_servers = ""
         """Why the gateway can't do anything, if it has lost IB."""
         self._behind = trio.Event()
         """Something may have happened that nobody told."""
+        self._lists_nothing = False
+        """It takes no orders, and lists none: when it does that, it takes them."""
         self._catching_up = trio.CancelScope()
         self._words: deque[Word] = deque()
         """What is to be told, in order: see WAITING."""
@@ -151,13 +161,13 @@ class Dialog:
     async def place(self, order: Place) -> None:
         """Hand an order over."""
         self._session_for_new()
-        if self._orders.is_known(order.oid):
-            raise _invalid("oid", order.oid, "a reference that no order came with before")
+        self._check_reference(order.oid)
         if order.account not in self.accounts:
             raise Refused(UnknownAccount(account=order.account, allowed=self.accounts))
         traded = await self._traded(order.market, order.not_after_boot_ns)
         _check(traded, order.side, order)
         session = self._session_for_new()
+        self._check_reference(order.oid)  # it may have come once more while that was asked
         request = PlaceOrder(
             contract=traded.contract,
             ref=order.oid,
@@ -169,15 +179,12 @@ class Dialog:
         )
         number = self._new_id()
         self._orders.place(number, request)
-        leaving = self._leaving[number] = trio.Event()
         try:
-            await self._deliver(session, request, number, order.not_after_boot_ns)
+            with self._waiting_to_leave(number):
+                await self._deliver(session, request, number, order.not_after_boot_ns)
         except Refused:
             self._orders.unplace(number)
             raise
-        finally:
-            del self._leaving[number]
-            leaving.set()
 
     async def amend(self, order: Amend) -> None:
         """Ask for another total or limit: the same order once more, by its own id."""
@@ -190,12 +197,16 @@ class Dialog:
         assert known.asked
         traded = await self._traded_of(known.contract, order.not_after_boot_ns)
         _check(traded, "buy" if known.asked.side == "BUY" else "sell", order)
-        request = structs.replace(known.asked, size=order.size, limit=order.limit)
         session = self._session_for_new()
+        if why := self._why_not_amend(known):  # it may have ended while that was asked
+            self._say(order.oid, AmendRefused(n=order.n, reason=why))
+            return
+        request = structs.replace(known.asked, size=order.size, limit=order.limit)
         amendment = Amendment(n=order.n, size=order.size, limit=order.limit)
         self._orders.amend(known, amendment)
         try:
-            await self._deliver(session, request, known.order_id, order.not_after_boot_ns)
+            with self._waiting_to_leave(known.order_id):
+                await self._deliver(session, request, known.order_id, order.not_after_boot_ns)
         except Refused:
             self._orders.unamend(known)
             raise
@@ -240,21 +251,41 @@ class Dialog:
         """What the gateway lists."""
         session = self._up()
         asked_ns = clock.wall_ns()
-        resting, ended, held = await self._fetch(session)
-        await self._settle()
+        try:
+            with trio.fail_after(LISTS_S):
+                resting, ended, held = await self._fetch(session)
+                values = await self._fetch_values(session)
+                await self._settle()
+        except trio.TooSlowError as error:
+            why = f"the gateway didn't list all that it has within {LISTS_S:g} s"
+            raise self._away(why) from error
         account_of, market_of = self._names.name_of, self._market_of
         described = self._contracts.market
+        over = orderlists.ended_orders(ended, since_ns, self._orders, account_of, self._zone)
+        refused = orderlists.refused_orders(since_ns, self._orders, account_of)
         return SnapshotReply(
             asked_ns=asked_ns,
             orders=tuple(orderlists.open_orders(resting, self._orders, account_of, market_of)),
-            ended=tuple(orderlists.ended_orders(ended, since_ns, self._orders, account_of)),
+            ended=tuple(map(self._hidden_end, (*over, *refused))),
             executions=tuple(
                 told.event.execution
                 for word in self._orders.executions(since_ns)
                 if (told := self._as_told(word)) and isinstance(told.event, Filled)
             ),
             holdings=tuple(orderlists.holdings(held, account_of, market_of, described)),
+            balances=tuple(orderlists.balances(values, account_of, asked_ns)),
         )
+
+    async def _fetch_values(self, session: Session) -> list[Said]:
+        """What the accounts are worth, as far as it is told at once: nothing depends on it."""
+        values: list[Said] = []
+        with trio.move_on_after(FETCH_S), suppress(Declined, NoAnswer, GatewayLost, TooManyWaiting):
+            for name in self.accounts:
+                values += await session.ask(AskAccount(account=self._names.number_of(name)))
+        return values
+
+    def _hidden_end(self, ended: Ended) -> Ended:
+        return structs.replace(ended, reason=self._names.hidden(ended.reason))
 
     # --- what may be done now
 
@@ -273,6 +304,10 @@ class Dialog:
         if self._window and (why := self._window.why_not_now(clock.wall_ns())):
             raise self._away(why)
         return session
+
+    def _check_reference(self, oid: str) -> None:
+        if self._orders.is_known(oid):
+            raise _invalid("oid", oid, "a reference that no order came with before")
 
     def _away(self, reason: object) -> Refused:
         return Refused(NotConnected(reason=self._names.hidden(str(reason))))
@@ -319,6 +354,8 @@ class Dialog:
             return "IB has no open order of this reference, of this client"
         if order.over:
             return "it has ended at IB"
+        if order.cancelling:
+            return "it is being cancelled"
         kinds = ("LMT", "MKT")
         if order.kind not in kinds or order.asked.tif not in TIFS.values():
             return f"only limit and market orders are amended here, this is {order.kind}"
@@ -334,10 +371,22 @@ class Dialog:
             try:
                 await self._deliver(session, CancelOrder(), order.order_id)
             except Refused:
+                order.cancelling = False
                 if not left:
                     raise
                 return
             left = True
+
+    @contextmanager
+    def _waiting_to_leave(self, number: int) -> Iterator[None]:
+        """While something of an order waits for its turn; of several the last leaves last."""
+        leaving = self._leaving[number] = trio.Event()
+        try:
+            yield
+        finally:
+            if self._leaving.get(number) is leaving:
+                del self._leaving[number]
+            leaving.set()
 
     async def _until_left(self, numbers: Iterable[int]) -> None:
         """Until none of these orders waits for its turn any more."""
@@ -390,10 +439,11 @@ class Dialog:
             if not session.read_only:
                 await self._give_up(session, _reason(no))
                 return
-            ended = ()
-        self._skip_ids(len(ended))
+            self._lists_nothing = True
+        else:
+            self._skip_ids(len(ended))
         if session is self._gateway.session and not session.lost:
-            self._set_link(Link(up=True))
+            self._set_link(Link(up=True, reason=codes.NOT_TAKEN if session.read_only else ""))
 
     async def _give_up(self, session: Session, reason: str) -> None:
         """Another session may have answers: not at once, since this one was let in at once."""
@@ -420,6 +470,9 @@ class Dialog:
         resting = await self._ask(session, AskOpenOrders())
         ended = await self._ask(session, AskCompletedOrders())
         held = await self._ask(session, AskPositions())
+        if self._lists_nothing:
+            self._lists_nothing = session.read_only = False
+            self._behind.set()
         listed = [each for each in (*resting, *held) if isinstance(each, OrderIs | Holds)]
         named = [each.contract for each in listed if self._names.name_of(each.account)]
         named += self._orders.contracts()
@@ -454,7 +507,7 @@ class Dialog:
         self._catching_up.cancel()
         self._contracts.forget()
         self._orders.lose()
-        self._set_link(Link(up=False, reason=str(problem)))
+        self._set_link(Link(up=False, reason=str(problem), needs_login=problem.waits))
 
     def _take(self, said: Said) -> None:
         match said:
@@ -484,6 +537,8 @@ class Dialog:
                 self._behind.set()
             case "over" if session:
                 session.lose(GatewayLost(why))
+            case "read only" if self.link == Link(up=True):
+                self._behind.set()
             case "too fast":
                 logger.warning("the gateway says that it is asked too much: %s", why)
         if order := self._orders.by_id(said.number):
@@ -630,7 +685,7 @@ def accounts_of(settings: Settings) -> AccountNames:
         raise _broken("orders", was)
     try:
         zone_of(settings.gateway_zone)
-    except NoWindow as error:
+    except NoZone as error:
         raise _broken("gateway_zone", str(error)) from error
     window_of(settings)
     try:
@@ -647,6 +702,8 @@ def window_of(settings: Settings) -> RestartWindow | None:
         return RestartWindow(*settings.restart, settings.restart_zone)
     except NoWindow as error:
         raise _broken("restart", str(error)) from error
+    except NoZone as error:
+        raise _broken("restart_zone", str(error)) from error
 
 
 def _broken(key: str, problem: str) -> Refused:

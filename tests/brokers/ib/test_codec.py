@@ -128,6 +128,12 @@ def test_a_local_time_without_a_zone_is_of_where_the_gateway_is() -> None:
     assert said.time_ns == (1700136935 - 9 * 3600) * 10**9
 
 
+def test_of_a_local_time_that_comes_twice_an_execution_has_both() -> None:
+    said = read(FILL.format(time="20261101 01:30:00 US/Eastern"))
+    assert isinstance(said, Done)
+    assert (said.time_ns, said.latest_ns) == (1793511000 * 10**9, 1793514600 * 10**9)
+
+
 @pytest.mark.parametrize("time", ["", "soon", "20240328 14:47:22 Atlantis/Nowhere"])
 def test_an_execution_counts_whose_time_can_not_be_read(time: str) -> None:
     said = read(FILL.format(time=time))

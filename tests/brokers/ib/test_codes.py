@@ -91,6 +91,11 @@ def test_a_code_about_a_stream_of_data(code: int, text: str, verdict: str) -> No
         (322, "Error processing request", "refused"),
         (354, "Requested market data is not subscribed.", "refused"),
         (10187, "Failed to request historical ticks", "failed"),
+        (
+            10299,
+            "Expected what to show is AGGTRADES, please use that instead of TRADES.",
+            "refused",
+        ),
     ],
 )
 def test_a_code_about_history(code: int, text: str, verdict: str) -> None:

@@ -216,6 +216,21 @@ def test_an_index_wins_over_the_future_on_it_at_the_same_venue() -> None:
     assert ask("dax.eurex.ib", future("DAX", "EUREX", "20261218"), index) == (index,)
 
 
+def test_two_contracts_of_one_whole_name_are_ambiguous_and_none_is_chosen() -> None:
+    both = (
+        future("MNQ", "CME", "20261218", con_id=1, local_symbol="MNQZ6"),
+        future("MNQ", "CME", "20261218", con_id=2, local_symbol="MNQZ6 X", multiplier="20"),
+    )
+    for name in ("mnq.cme.20261218.ib", "mnq.cme"):
+        expected = ("MNQZ6 (1)", "MNQZ6 X (2)")
+        assert refusal(name, *both) == AmbiguousMarket(market=name, candidates=expected)
+
+
+def test_a_contract_that_is_found_twice_is_one() -> None:
+    twice = future("MNQ", "CME", "20261218"), future("MNQ", "CME", "20261218")
+    assert ask("mnq.cme.20261218.ib", *twice) == twice[:1]
+
+
 def test_options_that_end_in_one_month_are_ambiguous() -> None:
     weekly = [
         option("SPY", day, "C", "500", contract_month="202612") for day in ("20261211", "20261218")

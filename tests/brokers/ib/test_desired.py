@@ -10,6 +10,7 @@ from piker.brokers.ib.codes import Farm, FarmState
 from piker.brokers.ib.desired import (
     ACCEPTED_NS,
     ANOTHER_NS,
+    REFUSED_NS,
     REPEATED_NS,
     SECOND_NS,
     SILENT_NS,
@@ -113,6 +114,34 @@ def test_who_will_find_no_line_is_told_at_once_and_who_will_is_not() -> None:
     assert [name for name, _ in desired.news(T)] == ["c"]
 
 
+def test_what_orders_depend_on_is_asked_for_first() -> None:
+    desired = wanting("a", "b")
+    desired.want({"a", "b", "c"}, {"c"})
+    assert serve(desired) == ["c", "a", "b"]
+
+
+def test_what_orders_depend_on_gets_the_line_of_who_came_last_of_the_others() -> None:
+    desired = served("a", "b", "c", lines=3)
+    desired.want({"a", "b", "c", "d"}, {"c", "d"})
+    assert desired.yielding(T) == "b"
+    assert serve(desired) == ["d"]
+    assert desired.yielding(T) is None
+    assert [name for name, reason in desired.news(T) if reason] == ["b"]
+
+
+def test_nobody_gives_a_line_to_who_depends_on_no_more_than_it() -> None:
+    assert wanting("a", "b", lines=1).yielding(T) is None
+    desired = served("a", lines=1)
+    desired.want({"a", "b"}, {"a", "b"})
+    assert desired.yielding(T) is None
+
+
+def test_nobody_gives_a_line_while_one_is_free() -> None:
+    desired = served("a", lines=2)
+    desired.want({"a", "b"}, {"b"})
+    assert desired.yielding(T) is None
+
+
 def test_a_line_that_the_gateway_has_not_is_not_asked_for_again_at_once() -> None:
     desired = wanting("a", "b", "c")
     for name in "abc":
@@ -170,11 +199,22 @@ def test_a_gateway_that_says_nothing_has_taken_a_request() -> None:
     assert desired.news(T) == [("a", "")]
 
 
-def test_who_is_refused_is_told_why_and_is_not_asked_for_again() -> None:
+def test_who_is_refused_is_told_why_and_is_asked_for_again_long_after() -> None:
     desired = served("a")
     desired.ended("a", "refused", "no subscription", T)
     assert desired.news(T) == [("a", "no subscription")]
-    assert desired.next(T + 10**15) is None
+    assert desired.next(T + REFUSED_NS - 1) is None
+    assert desired.next_at(T) == T + REFUSED_NS
+    assert desired.next(T + REFUSED_NS) == "a"
+    desired.asked("a", T + REFUSED_NS)
+    assert desired.news(T + REFUSED_NS) == []
+    desired.heard("a", T + REFUSED_NS)
+    assert desired.news(T + REFUSED_NS) == [("a", "")]
+
+
+def test_who_was_refused_and_is_wanted_anew_is_asked_for_at_once() -> None:
+    desired = served("a")
+    desired.ended("a", "refused", "no subscription", T)
     desired.want(set())
     desired.want({"a"})
     assert desired.next(T) == "a"
@@ -333,6 +373,7 @@ def test_who_was_just_asked_for_again_is_not_silent() -> None:
 # --- whatever happens
 
 NAMES = "abcdef"
+DEPENDED_ON = set("ef")
 STEPS = st.one_of(
     st.tuples(st.just("want"), st.sets(st.sampled_from(NAMES))),
     st.tuples(st.just("ask"), st.none()),
@@ -356,7 +397,7 @@ class Play:
         """One thing that happens, if it can."""
         match what, about:
             case "want", set():
-                gone = self.desired.want(about)
+                gone = self.desired.want(about, about & DEPENDED_ON)
                 self._over(gone)
                 self.told = {n: said for n, said in self.told.items() if n not in gone}
             case "ask", _:
@@ -379,6 +420,8 @@ class Play:
 
     def ask(self) -> bool:
         """For the next one, if there is one."""
+        if loser := self.desired.yielding(self.now_ns):
+            self._over([loser])
         name = self.desired.next(self.now_ns)
         if name:
             self.desired.asked(name, self.now_ns)
@@ -398,7 +441,6 @@ def test_lines_are_kept_and_in_the_end_all_are_told_and_as_many_served_as_there_
         play.step(*step)
         assert len(play.asked) <= lines
     wanted = {name for name in NAMES if name in play.desired}
-    refused = {name for name in wanted if play.desired[name].state == "refused"}
     play.step("kept", None)
     for _ in range(20):
         play.step("pass", 61)
@@ -406,4 +448,7 @@ def test_lines_are_kept_and_in_the_end_all_are_told_and_as_many_served_as_there_
             play.step("ask", None)
     play.step("pass", 61)
     assert set(play.told) == wanted
-    assert sum(said == "" for said in play.told.values()) == min(lines, len(wanted - refused))
+    served = {name for name, said in play.told.items() if said == ""}
+    assert len(served) == min(lines, len(wanted))
+    depended_on = DEPENDED_ON & wanted
+    assert depended_on <= served or served <= depended_on

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.fakes.gateway import Served, Settings, a_gateway, a_gateway_process
+from tests.fakes.gateway import (
+    Away,
+    Served,
+    Settings,
+    a_gateway,
+    a_gateway_process,
+    a_remote_gateway,
+)
 from tests.fakes.gateway.actions import (
     Advance,
     ClearFaults,
@@ -408,13 +415,26 @@ async def test_a_gateway_is_a_process_too(tmp_path: Path) -> None:
 
 async def test_a_process_that_was_killed_comes_back_with_its_book(tmp_path: Path) -> None:
     settings, path = Settings(state=str(tmp_path / "book")), str(tmp_path / "gateway.sock")
-    async with a_gateway_process(tmp_path, settings), await trio.open_unix_socket(path) as stream:
-        client = await _greeted(stream)
-        await client.place(1)
-        await client.until("3")
     async with a_gateway_process(tmp_path, settings) as gateway:
+        async with await trio.open_unix_socket(path) as stream:
+            client = await _greeted(stream)
+            await client.place(1)
+            await client.until("3")
+            await gateway.kill()
+        with pytest.raises(Away):
+            await gateway.show()
+        await gateway.start()
         shown = await gateway.show()
     assert [(each.ref, each.status) for each in shown.orders] == [("mine", "Submitted")]
+
+
+async def test_a_process_writes_breaches_down_for_who_kills_it(tmp_path: Path) -> None:
+    settings = Settings(breaches=str(tmp_path / "breaches"))
+    path = str(tmp_path / "gateway.sock")
+    async with a_remote_gateway(tmp_path, settings), await trio.open_unix_socket(path) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        assert await stream.receive_some() == b""
+    assert "what comes is the protocol" in (tmp_path / "breaches").read_text()
 
 
 async def test_a_process_reports_breaches_at_the_end(tmp_path: Path) -> None:

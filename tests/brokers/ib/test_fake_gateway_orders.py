@@ -20,6 +20,7 @@ from tests.fakes.gateway.actions import (
     Start,
     Stop,
 )
+from tests.fakes.gateway.bookfile import BookFile
 from tests.fakes.gateway.client import a_client
 from tests.fakes.gateway.faults import (
     Delay,
@@ -54,6 +55,16 @@ async def test_an_order_larger_than_the_lot_is_filled_in_parts() -> None:
     assert _status(first) == ["1", "Submitted", "100", "150"]
     assert [each[19] for each in first + rest if each[0] == EXECUTION] == ["100", "100", "50"]
     assert _status(rest) == ["1", "Filled", "250", "0"]
+
+
+async def test_of_orders_that_ended_it_lists_the_newest_if_that_is_set() -> None:
+    async with a_gateway(Settings(ended=1)) as gateway, a_client(gateway) as client:
+        for number in (1, 2):
+            await client.place(number, orderType="MKT", lmtPrice="", orderRef=f"number {number}")
+            await client.until(COMMISSION)
+        await client.send(99, 0)
+        listed = await client.until("102")
+    assert ["number 1" in each for each in listed[:-1]] == [False]
 
 
 async def test_a_limit_order_rests_until_the_market_crosses_it() -> None:
@@ -261,6 +272,23 @@ async def test_a_restart_keeps_orders_executions_and_ids(tmp_path: Path) -> None
     assert ready[1] == ("9", "1", "3")
     assert [each[0] for each in still_open] == [OPEN, STATUS, "53"]
     assert [each[0] for each in done] == [EXECUTION, COMMISSION, "55"]
+
+
+async def test_its_file_has_the_whole_book_after_every_event(tmp_path: Path) -> None:
+    path = str(tmp_path / "book")
+    async with a_gateway(Settings(state=path)) as gateway, a_client(gateway) as client:
+        await client.place(1, orderType="MKT", lmtPrice="", totalQuantity=250)
+        await client.place(2, orderRef="other")
+        await client.until(COMMISSION)
+        gateway.faults.set(Swallow(times=1))
+        await client.place(3, orderRef="swallowed")
+        await gateway.do(Advance(market="AAPL", steps=1))
+        await gateway.do(Correct(order="mine", price=Decimal(189)))
+        await client.send(4, 1, 2, "")
+        await client.until("error 202")
+        book = gateway.book.state
+    assert [each.ticket.ref for each in book.orders] == ["mine", "other", "swallowed"]
+    assert BookFile(path).read() == book
 
 
 async def test_ids_can_be_rolled_back_while_the_book_stays() -> None:

@@ -3,6 +3,7 @@
 The gateway is in this process, and time jumps to the next that anybody waits for.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -15,7 +16,17 @@ from msgspec import structs
 from trio.testing import wait_all_tasks_blocked
 
 from piker import clock
-from piker.brokers import Batch, Dropped, FeedEvent, Subscribed, VenueLost, Wanted
+from piker.brokers import (
+    Ailing,
+    Away,
+    Batch,
+    Dropped,
+    FeedEvent,
+    Missed,
+    Subscribed,
+    VenueLost,
+    Wanted,
+)
 from piker.brokers.ib import Settings
 from piker.brokers.ib.feed import Venue, get_mkt_info, open_venue, stream_quotes
 from piker.core.marketdata import MarketData
@@ -113,6 +124,10 @@ class Hearer:
         """The newest reasons by market."""
         return {each.market: each.reason for each in self.events if isinstance(each, Dropped)}
 
+    def away(self) -> list[Away]:
+        """Why the venue could not be had."""
+        return [each for each in self.events if isinstance(each, Away)]
+
     def ticks(self, fqme: str, kind: str = "") -> list[Tick]:
         """What a market showed."""
         quotes = [e for e in self.events if isinstance(e, Quote) and e.market == fqme]
@@ -188,6 +203,11 @@ async def until_asked(gateway: Served, times: int, name: str = "ReqMktData") -> 
     while asked(gateway, name) < times:
         assert trio.current_time() < start + 600, f"expected {times} of {name}"
         await trio.sleep_until(trio.current_time() + 0.5)
+
+
+def broken(farms: str) -> str:
+    """What is said of farms."""
+    return f"broken at IB, and so are its markets: farm {farms}"
 
 
 def move(market: str, price: str) -> actions.Move:
@@ -360,6 +380,15 @@ async def test_a_gateway_that_does_not_answer_is_named(gateway: Served, request_
 # --- quotes
 
 
+async def test_price_bands_that_the_gateway_does_not_give_are_not_guessed(gateway: Served) -> None:
+    no = faults.Refuse(request="ReqMarketRule", code=322, text="Error processing.", times=1)
+    gateway.faults.set(no)
+    async with a_venue(gateway) as venue:
+        with pytest.raises(VenueLost, match=r"Error processing\. \(322\)"):
+            await get_mkt_info(venue, "asml.aeb")
+        assert (await get_mkt_info(venue, "asml.aeb")).price_bands
+
+
 async def test_trades_and_both_sides_come_with_sizes_and_the_venues_time(gateway: Served) -> None:
     async with watching(gateway, AAPL) as heard:
         before_ns = clock.wall_ns()
@@ -495,6 +524,38 @@ async def test_a_market_that_is_not_remembered_is_asked_for_by_its_number(gatewa
             await heard.until(heard.served(AAPL))
 
 
+async def test_what_is_described_anew_when_it_is_no_longer_wanted_is_not_told(
+    gateway: Served,
+) -> None:
+    async with a_venue(gateway) as first:
+        market = await get_mkt_info(first, AAPL)
+    close_at(gateway, "13:00")
+    gateway.faults.set(faults.Delay(request="ReqContractDetails", seconds=2))
+    async with a_venue(gateway) as second:
+        wanted = Wanted()
+        wanted.set(frozenset([market]))
+        async with hearing(second, wanted=wanted) as heard:
+            await trio.sleep(1)
+            wanted.set(frozenset())
+            await trio.sleep(2)
+            await heard.settled()
+    assert (heard.events, heard.lost) == ([], [])
+
+
+@pytest.mark.usefixtures("late")
+async def test_a_market_that_is_listed_elsewhere_today_goes_on_by_its_name(
+    gateway: Served,
+) -> None:
+    async with watching(gateway, AAPL) as heard:
+        found = gateway.find_instrument("AAPL")
+        gateway.instruments[found.con_id] = structs.replace(found, primary_exchange="NYSE")
+        await trio.sleep(1200)
+        await gateway.do(move("AAPL", "191.00"))
+        await heard.settled()
+    assert heard.ticks(AAPL)
+    assert (heard.subscribed(), heard.lost) == ([], [])
+
+
 async def test_nothing_more_is_told_of_what_is_no_longer_wanted(gateway: Served) -> None:
     async with watching(gateway, AAPL, room=0) as heard:
         for price in ("191.00", "192.00"):
@@ -522,6 +583,16 @@ async def test_who_finds_no_line_waits_for_one_and_is_told_so(gateway: Served) -
         left = [each for each in heard.wanted.markets if each.fqme != AAPL]
         heard.wanted.set(frozenset(left))
         await heard.until(heard.served(SPY))
+    assert asked_for(gateway) == ["AAPL", "EUR", "SPY"]
+
+
+async def test_what_orders_depend_on_takes_a_line_of_another_market(gateway: Served) -> None:
+    async with a_venue(gateway, lines=2) as venue, hearing(venue, [AAPL, EURUSD]) as heard:
+        await heard.until(heard.served(AAPL, EURUSD))
+        more = {*heard.wanted.markets, await get_mkt_info(venue, SPY)}
+        heard.wanted.set(frozenset(more), frozenset([SPY]))
+        await heard.until(heard.served(SPY))
+        await heard.until(heard.refused(EURUSD))
     assert asked_for(gateway) == ["AAPL", "EUR", "SPY"]
 
 
@@ -569,6 +640,31 @@ async def test_a_market_that_the_user_may_not_see_is_ended_by_name(
     assert asked_for(gateway).count("SPY") == 1
 
 
+async def test_a_market_that_was_refused_for_a_while_is_served_after_it(gateway: Served) -> None:
+    refuse = faults.Refuse(request="ReqMktData", code=354, text="Not allowed.", times=1)
+    gateway.faults.set(refuse)
+    async with a_venue(gateway) as venue, hearing(venue, [AAPL]) as heard:
+        await heard.until(heard.refused(AAPL))
+        await heard.until(heard.served(AAPL), 1000)
+    assert asked(gateway) == 2
+
+
+async def test_no_number_of_an_account_is_logged_or_told(
+    gateway: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "piker")
+    (number,) = gateway.settings.accounts
+    text = f"Account {number} may not see it"
+    gateway.faults.set(faults.Refuse(request="ReqMktData", code=354, text=text))
+    async with a_venue(gateway) as venue, hearing(venue, [AAPL]) as heard:
+        await heard.until(heard.refused(AAPL))
+        await gateway.do(actions.Notice(code=9999, text=text))
+        await heard.settled()
+    assert "Account DU1…67 may not see it" in heard.dropped()[AAPL]
+    assert "the gateway says: Account DU1…67 may not see it" in caplog.text
+    assert number not in caplog.text
+
+
 async def test_a_competing_session_is_said_and_tried_again_until_it_is_over(
     gateway: Served,
 ) -> None:
@@ -589,13 +685,21 @@ async def test_data_that_is_delayed_is_marked_and_has_its_own_time(gateway: Serv
     await gateway.do(actions.Unsubscribe(symbols=("AAPL",)))
     async with a_venue(gateway, data_kind="delayed") as venue, hearing(venue, [AAPL]) as heard:
         await heard.until(lambda: bool(heard.ticks(AAPL, "bid")))
-        (market,) = [e.market for e in heard.events if isinstance(e, Subscribed)][-1:]
-        assert market.description == "APPLE INC (delayed)"
-        assert (await get_mkt_info(venue, "aapl")).description == "APPLE INC (delayed)"
+        assert all(tick.delayed for tick in heard.ticks(AAPL))
         heard.forget()
         await gateway.do(move("AAPL", "191.00"))
         await heard.settled()
     assert [(t.kind, t.price, t.size) for t in heard.ticks(AAPL)][-1] == ("trade", 191.0, 1)
+
+
+async def test_what_is_delayed_is_marked_also_if_nobody_says_so(gateway: Served) -> None:
+    async with watching(gateway, AAPL) as heard:
+        (session,) = gateway.sessions
+        (number,) = session.streams
+        session.say(("1", "6", str(number), "66", "190.5", "3", "0"))
+        await heard.settled()
+    (tick,) = heard.ticks(AAPL)
+    assert (tick.price, tick.delayed) == (190.5, True)
 
 
 async def test_what_a_new_stream_shows_is_told_also_if_it_is_as_before(gateway: Served) -> None:
@@ -609,10 +713,10 @@ async def test_a_market_that_is_live_again_is_no_longer_marked(gateway: Served) 
     gateway.no_live.add("AAPL")
     async with watching(gateway, AAPL, data_kind="delayed") as heard:
         gateway.no_live.clear()
+        heard.forget()
         await gateway.do(actions.Connectivity(code=1101))
-        await heard.until(heard.served(AAPL))
-        (market,) = [e.market for e in heard.events if isinstance(e, Subscribed)]
-    assert market.description == "APPLE INC"
+        await heard.until(lambda: bool(heard.ticks(AAPL)))
+    assert not any(tick.delayed for tick in heard.ticks(AAPL))
 
 
 async def test_without_delayed_data_it_is_not_asked_for(gateway: Served) -> None:
@@ -628,6 +732,7 @@ async def test_when_ib_is_lost_markets_are_not_served_until_it_is_back(gateway: 
         await gateway.do(actions.Connectivity(code=1100))
         await heard.until(heard.refused(AAPL, SPY))
         assert "has lost its connection to IB" in heard.dropped()[AAPL]
+        assert heard.away()[-1].reason == heard.dropped()[AAPL]
         await trio.sleep(600)
         await gateway.do(actions.Connectivity(code=1102))
         await heard.until(heard.served(AAPL, SPY), 1)
@@ -670,6 +775,32 @@ async def test_markets_of_a_farm_that_is_back_are_asked_for_again(gateway: Serve
         await gateway.do(move("AAPL", "191.00"))
         await heard.settled()
     assert heard.ticks(AAPL, "trade")
+
+
+async def test_a_farm_that_is_broken_is_told_until_it_is_not(gateway: Served) -> None:
+    async with watching(gateway, AAPL) as heard:
+        await gateway.do(actions.Farm(name="usfarm", code=2103))
+        await heard.until(lambda: Ailing(reason=broken("usfarm")) in heard.events)
+        await gateway.do(actions.Farm(name="cashfarm", code=2103))
+        await heard.until(lambda: Ailing(reason=broken("cashfarm, usfarm")) in heard.events)
+        await gateway.do(actions.Farm(name="usfarm", code=2104))
+        await gateway.do(actions.Farm(name="cashfarm", code=2104))
+        await heard.until(lambda: Ailing(reason="") in heard.events)
+
+
+async def test_that_data_was_lost_is_told_before_what_a_new_stream_says(gateway: Served) -> None:
+    async with watching(gateway, AAPL, EURUSD) as heard:
+        await gateway.do(actions.Farm(name="usfarm", code=2103, lose=True))
+        await trio.sleep(10)
+        await gateway.do(move("EUR.USD", "1.20000"))
+        await gateway.do(actions.Farm(name="usfarm", code=2104))
+        await heard.until(lambda: bool(heard.ticks(AAPL)))
+        await gateway.do(move("AAPL", "191.00"))
+        await heard.settled()
+    of_apple = [each for each in heard.events if isinstance(each, Missed | Quote)]
+    kinds = [type(each).__name__ for each in of_apple if each.market == AAPL]
+    assert (kinds[0], set(kinds[1:])) == ("Missed", {"Quote"})
+    assert [each.market for each in heard.events if isinstance(each, Missed)] == [AAPL]
 
 
 @pytest.mark.parametrize("again", ["farm", "silence"])
@@ -765,12 +896,11 @@ async def test_without_a_gateway_who_is_wanted_is_told_why(home: Path) -> None:
         wanted = Wanted()
         wanted.set(frozenset([market]))
         async with hearing(venue, wanted=wanted) as heard:
-            await heard.until(heard.refused(AAPL))
-            assert "no gateway at unix:" in heard.dropped()[AAPL]
+            await heard.until(lambda: bool(heard.away()))
+            assert "no gateway at unix:" in heard.away()[-1].reason
             gateway.faults.set(faults.SilentLogin())
             await gateway.do(actions.Start())
-            waits = "does it wait for a login or a second factor?"
-            await heard.until(lambda: waits in heard.dropped()[AAPL])
+            await heard.until(lambda: heard.away()[-1].needs_login)
             count = len(heard.events)
             await trio.sleep(600)
             await heard.settled()
@@ -778,6 +908,17 @@ async def test_without_a_gateway_who_is_wanted_is_told_why(home: Path) -> None:
             gateway.faults.clear()
             await heard.until(heard.served(AAPL), 40)
     assert heard.lost == []
+
+
+async def test_why_there_is_no_gateway_is_in_the_log_once(
+    gateway: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.faults.set(faults.CloseInHandshake())
+    async with a_venue(gateway):
+        await trio.sleep(600)
+    said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len(said) == 1
+    assert said[0].startswith("not connected: the gateway has closed the connection at once")
 
 
 # --- sessions of markets

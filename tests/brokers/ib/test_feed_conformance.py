@@ -26,4 +26,6 @@ async def test_ib_keeps_every_promise_of_a_provider_of_data(home: Path, names: l
         settings = Settings(data=f"unix:{home / 'gateway.sock'}")
         report = await check_provider(DATA, settings, names)
     assert report.broken == ()
-    assert sum(each.check.startswith("describes") for each in report.results) == len(names)
+    checks = [each.check for each in report.results]
+    assert sum(check.startswith("describes") for check in checks) == len(names)
+    assert sum(check.startswith("gives bars of ") for check in checks) == 2 * len(names)

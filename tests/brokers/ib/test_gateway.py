@@ -76,6 +76,27 @@ async def test_it_comes_back_within_ten_seconds_of_the_gateways_return(served: S
     assert "has closed the connection" in told[1]
 
 
+async def test_it_is_back_within_ten_seconds_of_a_login_that_was_waited_for(
+    served: Served,
+) -> None:
+    served.faults.set(faults.SilentLogin())
+    async with connected(served) as gateway:
+        for waited_s in (600, 7, 7, 7):
+            await trio.sleep(waited_s)
+            served.faults.clear()
+            assert await (await gateway.within(10)).ask(AskTime())
+            served.faults.set(faults.SilentLogin())
+            await served.do(actions.Cut())
+
+
+async def test_a_session_that_is_lost_already_is_not_given(served: Served) -> None:
+    async with connected(served) as gateway:
+        served.faults.set(faults.HangUp(request="ReqCurrentTime", times=1))
+        with pytest.raises(GatewayLost):
+            await (await gateway.within(1)).ask(AskTime())
+        assert await (await gateway.within(5)).ask(AskTime())
+
+
 async def test_it_does_not_try_without_a_pause(served: Served) -> None:
     told: list[str] = []
     served.faults.set(faults.CloseInHandshake())

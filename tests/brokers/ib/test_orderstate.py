@@ -395,6 +395,18 @@ def test_a_fill_whose_time_cannot_be_read_was_done_when_it_was_first_told() -> N
     assert word.event.execution.time_ns == WALL_NS
 
 
+@pytest.mark.parametrize(("told_s", "done_s"), [(1000, 1000), (3599, 1000), (4600, 4600)])
+def test_of_a_time_that_comes_twice_a_fill_has_the_one_that_is_not_to_come(
+    told_s: int, done_s: int
+) -> None:
+    orders = placed()
+    twice = done(time_ns=1000 * 10**9, latest_ns=4600 * 10**9)
+    orders.take(twice, 0, told_s * 10**9)
+    (word,) = orders.executions(0)
+    assert isinstance(word.event, Filled)
+    assert word.event.execution.time_ns == done_s * 10**9
+
+
 def test_a_foreign_order_has_no_reference_and_nothing_but_its_fills_is_told() -> None:
     orders = Orders(CLIENT)
     foreign: dict[str, Any] = {"client_id": 7, "ref": "theirs"}
@@ -468,6 +480,14 @@ def test_an_amendment_is_in_effect_when_the_order_is_shown_so() -> None:
     assert heard(orders, shown, shown, status("Submitted")) == [acked]
 
 
+@pytest.mark.parametrize("guess", ["PendingSubmit", "ApiPending", "PendingCancel"])
+def test_an_amendment_that_the_gateway_only_repeats_is_not_in_effect(guess: str) -> None:
+    orders = amending()
+    assert heard(orders, opened(guess, size=Decimal(5))) == []
+    events = heard(orders, notice(201, "Order rejected - reason:no funds"))
+    assert [type(each) for each in events] == [AmendRefused]
+
+
 NOT_AMENDED = [103, 104, 105, 106, 109, 110, 111, 116, 134, 135, 201, 203, 320, 321, 329, 388]
 
 
@@ -486,6 +506,13 @@ def test_what_refused_an_amendment_does_not_make_inactive_an_end() -> None:
     assert heard(orders, status("Inactive")) == []
 
 
+def test_an_amendment_that_is_refused_in_two_ways_does_not_make_inactive_an_end() -> None:
+    orders = amending()
+    events = heard(orders, notice(110, "off the grid"), notice(321, "can't be"))
+    assert [type(each) for each in events] == [AmendRefused]
+    assert heard(orders, status("Inactive")) == []
+
+
 def test_what_was_asked_before_the_connection_was_lost_is_answered_no_more() -> None:
     orders = amending()
     orders.lose()
@@ -495,7 +522,8 @@ def test_what_was_asked_before_the_connection_was_lost_is_answered_no_more() -> 
 # --- codes
 
 
-REJECTED = [103, 105, 106, 109, 110, 111, 116, 133, 200, 201, 203, 320, 321, 329, 388, 10318]
+REJECTED = [103, 105, 106, 109, 110, 111, 116, 133, 200, 201, 203, 320, 321, 329, 387, 388, 392]
+REJECTED += [10243, 10318]
 NO_VERDICT = [1100, 2110, 100, 162, 354, 366, 10197, 99999]
 CANCEL_REFUSED = [135, 136, 161, 10147, 10148, 10149]
 
@@ -568,6 +596,14 @@ def test_orders_that_are_over_are_forgotten_before_any_that_is_open() -> None:
         heard(orders, shown)
     assert orders.find("", ["1", "5"]) == []
     assert [each.oid for each in orders.find("", ["4", "20"])] == ["o-3", "o-19"]
+
+
+def test_an_open_order_is_found_by_its_reference_however_many_came_after_it() -> None:
+    orders = placed()
+    for number in range(KEPT + 10):
+        heard(orders, replace(ended("Filled"), ref=f"o-{number + 2}", perm_id=number + 1))
+    assert [each.oid for each in orders.find("o-1")] == ["o-1"]
+    assert not orders.is_known("o-2")
 
 
 def test_executions_are_given_in_their_newest_revisions_oldest_first() -> None:

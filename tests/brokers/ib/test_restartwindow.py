@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from piker.brokers.ib.hours import NoZone
 from piker.brokers.ib.restartwindow import NoWindow, RestartWindow
 
 NEW_YORK = "America/New_York"
@@ -43,10 +44,14 @@ def test_it_is_by_the_clock_there(first: str, last: str, when: str, within: bool
         ("24:00", "00:15", NEW_YORK, "'24:00'"),
         ("23:45", "0:15", NEW_YORK, "'0:15'"),
         ("23:45", "23:45", NEW_YORK, "differ"),
-        ("23:45", "00:15", "Mars", "'Mars'"),
-        ("23:45", "00:15", "../etc/passwd", "expected a time zone"),
     ],
 )
 def test_what_is_no_window_is_named(first: str, last: str, zone: str, problem: str) -> None:
     with pytest.raises(NoWindow, match=problem):
         RestartWindow(first, last, zone)
+
+
+@pytest.mark.parametrize("zone", ["Mars", "../etc/passwd", ""])
+def test_what_is_no_zone_is_named(zone: str) -> None:
+    with pytest.raises(NoZone, match=f"expected a time zone such as .*, was '{zone}'"):
+        RestartWindow("23:45", "00:15", zone)

@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from piker import clock
+from piker import clock, paths
 from piker.brokers.ib import session as sessions
 from piker.brokers.ib.frames import frame
 from piker.brokers.ib.messages import (
@@ -140,7 +140,7 @@ async def test_nothing_but_the_login_is_sent_unasked(gateway: Served) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason", "waits"),
     [
-        (faults.CloseInHandshake(), "has closed the connection", False),
+        (faults.CloseInHandshake(), "has closed the connection at once: it doesn't run", False),
         (faults.ClientIdInUse(), "client id is already in use", False),
         (faults.SpeakHttp(), "that is no gateway", False),
         (faults.OtherVersion(version=150), "speaks version 150, expected 176 to 178", False),
@@ -163,6 +163,18 @@ async def test_a_gateway_that_is_not_there_is_named(address: str) -> None:
     with pytest.raises(GatewayLost, match=f"no gateway at {address}"):
         async with open_session(address, CLIENT, lambda said: None):
             pytest.fail("nobody is there")
+
+
+@pytest.mark.parametrize(("units", "key"), [("iblane", "data"), ("ibgw", "orders")])
+async def test_where_the_socket_of_a_unit_is_missing_it_says_how_to_have_it(
+    home: Path, units: str, key: str
+) -> None:
+    address = f"unix:{paths.socket_path(units, 'paper')}"
+    with pytest.raises(GatewayLost) as lost:
+        async with open_session(address, CLIENT, lambda said: None):
+            pytest.fail("nobody is there")
+    assert f"systemctl --user enable --now {units}@paper.socket" in str(lost.value)
+    assert f'under pikerd, providers.ib.{key} = "tcp:HOST:PORT"' in str(lost.value)
 
 
 # --- answers
@@ -299,6 +311,39 @@ async def test_without_an_answer_that_has_no_number_the_session_is_over(
     gateway.faults.set(faults.Drop(request=name))
     problem = await lost(gateway, lambda session: session.ask(ALL[name]))
     assert "no answer within" in str(problem)
+
+
+@in_line
+async def test_what_is_declined_without_a_number_is_told_at_once_and_costs_no_session(
+    gateway: Served, name: str
+) -> None:
+    gateway.faults.set(faults.Refuse(request=name, code=322, text="Error processing.", times=1))
+    async with let_in(gateway) as session:
+        began = trio.current_time()
+        with pytest.raises(Declined, match=r"Error processing\. \(322\)"):
+            await session.ask(ALL[name])
+        assert trio.current_time() - began < 1
+        await session.ask(ALL[name])
+
+
+@in_line
+async def test_what_was_declined_and_is_answered_after_all_is_no_answer_to_the_next(
+    gateway: Served, name: str
+) -> None:
+    gateway.faults.set(faults.Delay(request=name, seconds=3, times=1))
+    async with let_in(gateway) as session, trio.open_nursery() as nursery:
+        nursery.start_soon(say_later, gateway, actions.Notice(code=322, text="Error processing."))
+        with pytest.raises(Declined):
+            await session.ask(ALL[name])
+        await session.ask(ALL[name])
+    first, second = (each.time_s for each in gateway.heard if type(each.request).__name__ == name)
+    assert second - first >= 2.9
+
+
+async def say_later(gateway: Served, action: actions.AnyAction) -> None:
+    """A second later."""
+    await trio.sleep(1)
+    await gateway.do(action)
 
 
 @pytest.mark.parametrize("request_", [bars(), AskHead(contract=AAPL, what="TRADES")])

@@ -261,3 +261,10 @@ def test_what_was_flushed_is_not_remembered() -> None:
     many = [word for n in range(1000) for word in (price(BID, n + 1, 1), rt_volume(n + 1, 1))]
     assert len(ticks(ticker, *many)) == 2000
     assert ticks(ticker) == []
+
+
+def test_after_the_wall_clock_was_set_back_times_are_its_own_again() -> None:
+    ticker = Ticker(market())
+    ticks(ticker, price(BID, 100, 1), wall_ns=WALL + 3600 * SECOND)
+    (tick,) = ticks(ticker, price(BID, 101, 1), wall_ns=WALL)
+    assert tick.time_ns == WALL

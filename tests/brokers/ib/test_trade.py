@@ -15,7 +15,7 @@ import trio
 from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
-from piker import clock
+from piker import clock, routing
 from piker.brokers import Heard
 from piker.brokers.ib import Settings
 from piker.brokers.ib.trade import Dialog, open_trade_dialog
@@ -242,6 +242,23 @@ async def test_a_reference_is_used_once(gateway: Served) -> None:
     assert gateway.show().placed == ("o-1",)
 
 
+async def test_a_reference_that_comes_twice_at_once_is_used_once(gateway: Served) -> None:
+    async with connected(gateway) as listener:
+        refused: list[Any] = []
+
+        async def place() -> None:
+            try:
+                await listener.dialog.place(an_order())
+            except Refused as no:
+                refused.append(no.fault)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(place)
+            nursery.start_soon(place)
+    assert [(no.field, no.value) for no in refused] == [("oid", "o-1")]
+    assert gateway.show().placed == ("o-1",)
+
+
 async def test_an_order_whose_market_is_not_described_in_time_is_too_late(gateway: Served) -> None:
     async with connected(gateway) as listener:
         gateway.faults.set(faults.Drop(request="ReqContractDetails"))
@@ -292,6 +309,32 @@ async def test_a_cancel_does_not_overtake_its_order(gateway: Served, cancel: Can
         waiting = min({f"o-{number}" for number in range(60)} - set(gateway.show().placed))
         await cancel(listener.dialog, waiting)
         await listener.hears(Cancelled, waiting)
+
+
+async def test_a_cancel_does_not_overtake_an_amendment(gateway: Served) -> None:
+    async with connected(gateway) as listener, trio.open_nursery() as nursery:
+        await listener.dialog.place(an_order())
+        await listener.hears(Acked)
+        for number in range(60):
+            nursery.start_soon(listener.dialog.place, an_order(f"another-{number}"))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(listener.dialog.amend, an_amendment())
+        await wait_all_tasks_blocked()
+        await listener.dialog.cancel(Cancel(oid="o-1", venue_ids=()))
+        await listener.hears(Cancelled)
+    assert [type(each) for each in listener.events()] == [Acked, AmendAcked, Cancelled]
+
+
+async def test_what_is_being_cancelled_is_not_amended(gateway: Served) -> None:
+    async with connected(gateway) as listener:
+        await listener.dialog.place(an_order())
+        await listener.hears(Acked)
+        gateway.faults.set(faults.Delay(request="CancelOrder", seconds=1))
+        await listener.dialog.cancel(Cancel(oid="o-1", venue_ids=()))
+        await listener.dialog.amend(an_amendment())
+        refused = await listener.hears(AmendRefused)
+        await listener.hears(Cancelled)
+    assert (refused.reason, gateway.show().placed) == ("it is being cancelled", ("o-1",))
 
 
 # --- the connection at each step of a placement
@@ -409,6 +452,26 @@ async def test_ids_rolled_back_while_nobody_listened_are_known_from_the_lists(
     assert len({each.order_id for each in gateway.show().orders}) == 4
 
 
+async def test_ids_rolled_back_are_known_from_the_lists_also_if_they_come_late(
+    gateway: Served,
+) -> None:
+    async with connected(gateway) as listener:
+        await listener.dialog.place(an_order())
+        await listener.dialog.cancel(Cancel(oid="o-1", venue_ids=()))
+        await listener.hears(Cancelled)
+    await gateway.do(actions.Stop(roll_back_ids=True))
+    await gateway.do(actions.Start())
+    gateway.faults.set(faults.ReadOnly())
+    async with connected(gateway) as listener:
+        gateway.faults.clear(faults.ReadOnly)
+        await gateway.do(actions.Cut())
+        await listener.hears_link(up=False)
+        await listener.hears_link(up=True)
+        await listener.dialog.place(an_order("o-2"))
+        await listener.hears(Acked, "o-2")
+    assert len({each.order_id for each in gateway.show().orders}) == 2
+
+
 # --- another run, and other clients
 
 
@@ -517,7 +580,7 @@ async def test_a_night_is_survived_without_an_order_lost_or_doubled(gateway: Ser
         await listener.until(lambda: "no gateway at" in listener.dialog.link.reason)
         gateway.faults.set(faults.SilentLogin(times=2), faults.ClientIdInUse(times=1))
         await gateway.do(actions.Start())
-        await listener.until(lambda: "second factor" in listener.dialog.link.reason)
+        await listener.until(lambda: listener.dialog.link.needs_login)
         await listener.hears_link(up=True)
         await listener.dialog.place(an_order("o-2"))
         await gateway.do(actions.Fill(order="o-1"))
@@ -612,6 +675,18 @@ async def test_an_order_that_is_rejected_late_is_refused_with_the_reason(gateway
     assert "no shares" in refused.reason
 
 
+async def test_a_refusal_that_nobody_heard_is_listed_with_its_reason(gateway: Served) -> None:
+    async with connected(gateway) as listener:
+        no = faults.Refuse(request="PlaceOrder", code=201, text="Order rejected - reason:no funds")
+        gateway.faults.set(no)
+        await listener.dialog.place(an_order())
+        await listener.hears(OrderRefused)
+        (ended,) = (await listener.dialog.snapshot(0)).ended
+        assert (await listener.dialog.snapshot(clock.wall_ns() + 1)).ended == ()
+    assert (ended.oid, ended.venue_id, ended.outcome) == ("o-1", "", "rejected")
+    assert "no funds" in ended.reason
+
+
 # --- what a gateway holds
 
 
@@ -624,6 +699,20 @@ async def test_holdings_have_the_price_of_one_without_the_multiplier(gateway: Se
     (holding,) = snapshot.holdings
     assert (holding.account, holding.market) == ("ib.main", market)
     assert (holding.size, holding.average_price) == (Decimal(-2), Decimal(18_000))
+
+
+async def test_a_snapshot_has_what_the_account_is_worth(gateway: Served) -> None:
+    async with connected(gateway) as listener:
+        (worth,) = (await listener.dialog.snapshot(0)).balances
+    assert (worth.account, worth.currency) == ("ib.main", "USD")
+    assert (worth.net_liquidation, worth.buying_power) == (Decimal(1_000_000), Decimal(4_000_000))
+
+
+async def test_a_snapshot_does_not_wait_for_what_an_account_is_worth(gateway: Served) -> None:
+    async with connected(gateway) as listener:
+        gateway.faults.set(faults.Drop(request="ReqAccountUpdatesMulti"))
+        snapshot = await listener.dialog.snapshot(0)
+    assert snapshot.balances == ()
 
 
 async def test_a_fill_in_a_market_that_was_never_spoken_of_is_told_by_its_name(
@@ -651,6 +740,32 @@ async def test_what_the_gateway_no_longer_describes_is_held_by_ibs_own_name(
     assert (holding.market, holding.average_price) == ("spx.cboe.ib", None)
 
 
+async def test_a_contract_that_was_not_described_in_time_has_its_name_by_the_next_list(
+    gateway: Served,
+) -> None:
+    async with connected(gateway) as listener:
+        await listener.dialog.place(an_order())
+        await listener.hears(Acked)
+    gateway.faults.set(faults.Drop(request="ReqContractDetails", times=1))
+    async with connected(gateway) as listener:
+        await gateway.do(actions.Fill(order="o-1"))
+        assert (await listener.hears(Filled)).execution.market == "AAPL"
+        snapshot = await listener.dialog.snapshot(0)
+    assert [each.market for each in snapshot.executions] == [AAPL]
+    assert [each.market for each in snapshot.holdings] == [AAPL]
+
+
+async def test_what_the_gateway_does_not_describe_is_asked_for_once_a_session(
+    gateway: Served,
+) -> None:
+    await gateway.do(actions.SetPosition(market="SPX", size=Decimal(1), cost=Decimal(5000)))
+    unknown = faults.Refuse(request="ReqContractDetails", code=200, text="No security definition")
+    gateway.faults.set(unknown)
+    async with connected(gateway) as listener:
+        await listener.dialog.snapshot(0)
+        assert gateway.show().heard["ReqContractDetails"] == 1
+
+
 async def test_positions_that_are_not_answered_are_never_taken_for_none(gateway: Served) -> None:
     async with connected(gateway) as listener:
         gateway.faults.set(faults.Drop(request="ReqPositions", times=1))
@@ -660,6 +775,20 @@ async def test_positions_that_are_not_answered_are_never_taken_for_none(gateway:
         await listener.hears_link(up=False)
         await listener.hears_link(up=True)
         await listener.dialog.snapshot(0)
+
+
+@pytest.mark.parametrize(
+    "request_name", ["ReqExecutions", "ReqAllOpenOrders", "ReqCompletedOrders", "ReqPositions"]
+)
+async def test_lists_that_take_long_are_refused_before_emsd_gives_the_session_up(
+    gateway: Served, request_name: str
+) -> None:
+    async with connected(gateway) as listener:
+        gateway.faults.set(faults.Drop(request=request_name, times=1))
+        began = trio.current_time()
+        no = await fault_of(listener.dialog.snapshot(0))
+        assert trio.current_time() - began < routing.SNAPSHOT_S
+    assert "didn't list all" in no.reason
 
 
 @pytest.mark.parametrize(
@@ -750,6 +879,7 @@ async def test_a_gateway_that_takes_no_orders_says_so_of_each(gateway: Served) -
             no = await fault_of(asked)
             assert "turn Read-Only API off" in no.reason
         assert listener.dialog.link.up
+        assert "turn Read-Only API off" in listener.dialog.link.reason
     assert gateway.show().placed == ()
 
 
@@ -762,7 +892,21 @@ async def test_that_a_gateway_takes_no_orders_may_be_known_from_the_first_alone(
         assert "turn Read-Only API off" in (await listener.hears(OrderRefused)).reason
         no = await fault_of(listener.dialog.place(an_order("o-2")))
         assert "turn Read-Only API off" in no.reason
+        await listener.until(lambda: "turn Read-Only API off" in listener.dialog.link.reason)
+        assert listener.dialog.link.up
     assert gateway.show().placed == ("o-1",)
+
+
+async def test_that_a_gateway_takes_orders_after_all_is_known_from_its_next_list(
+    gateway: Served,
+) -> None:
+    gateway.faults.set(faults.ReadOnly())
+    async with connected(gateway) as listener:
+        gateway.faults.clear()
+        await listener.dialog.snapshot(0)
+        await listener.until(lambda: not listener.dialog.link.reason)
+        await listener.dialog.place(an_order())
+        await listener.hears(Acked)
 
 
 async def test_while_the_gateway_restarts_nothing_new_leaves_and_cancels_do(
@@ -801,6 +945,16 @@ async def test_no_number_of_an_account_is_told_even_in_ibs_own_words(
     assert NUMBER not in caplog.text
 
 
+async def test_no_number_of_an_account_is_listed_in_ibs_own_words(gateway: Served) -> None:
+    async with connected(gateway) as listener:
+        await listener.dialog.place(an_order())
+        await listener.hears(Acked)
+        await gateway.do(actions.Kill(order="o-1", reason=f"{NUMBER} may not trade"))
+        await listener.hears(Cancelled)
+        (ended,) = (await listener.dialog.snapshot(0)).ended
+    assert ended.reason == "DU1…67 may not trade"
+
+
 @pytest.mark.parametrize(
     ("changed", "key", "problem"),
     [
@@ -815,6 +969,7 @@ async def test_no_number_of_an_account_is_told_even_in_ibs_own_words(
         ({"restart": ("23:45", "24:00")}, "restart", "was '24:00'"),
         ({"restart": ("23:45", "23:45")}, "restart", "expected two times that differ"),
         ({"restart": ("23:45", "0:00"), "restart_zone": "Nowhere"}, "restart", "was '0:00'"),
+        ({"restart": ("23:45", "00:00"), "restart_zone": "X"}, "restart_zone", "was 'X'"),
         ({"gateway_zone": "Nowhere"}, "gateway_zone", "was 'Nowhere'"),
     ],
 )

@@ -6,8 +6,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from piker.brokers.ib import codec, wire
+from piker.brokers.ib import codec, pastbars, wire
 from piker.brokers.ib.messages import (
     AskAccount,
     AskBars,
@@ -32,9 +33,12 @@ from piker.brokers.ib.messages import (
     WatchTicks,
 )
 from piker.brokers.ib.wire import LEAST, LIST, MAX_FRAME, MOST, OTHERS, Lane, verdict
+from tests.fakes.venue import EURUSD
 
+NS = 10**9
 ES = Contract(symbol="ES", sec_type="FUT", exchange="CME", currency="USD", expiry="202612")
 BY_NUMBER = Contract(con_id=265598, exchange="SMART")
+STOCK = structs.replace(EURUSD, asset_class="stock")
 ORDER = PlaceOrder(
     contract=ES, ref="x", account="DU1", side="BUY", size=Decimal(1), limit=None, tif="DAY"
 )
@@ -50,6 +54,9 @@ FOR_DATA: list[Request] = [
     *(WatchQuotes(contract=BY_NUMBER), WatchQuotes(contract=ES, generic_ticks="233")),
     *(WatchTicks(contract=ES, kind="BidAsk"), AskHead(contract=ES, what="TRADES")),
     AskBars(contract=ES, end="", duration="1 D", bar_size="1 min", what="TRADES"),
+    pastbars.question(STOCK, BY_NUMBER, 1, 1_800_000_000 * NS, 1_800_001_800 * NS),
+    pastbars.question(STOCK, BY_NUMBER, 60, 1_800_000_000 * NS, 1_800_086_400 * NS),
+    AskHead(contract=BY_NUMBER, what=pastbars.kind(STOCK)),
 ]
 STOPPED: list[Stoppable] = [each for each in FOR_DATA if isinstance(each, Stoppable)]
 FOR_TRADING: list[Request] = [

@@ -12,6 +12,7 @@ As a process of its own, with the same actions::
 
     async with a_gateway_process(directory, Settings(walk_s=0.1, state=str(file))) as gateway:
         await gateway.do(SetFault(fault=ClientIdInUse(times=1)))
+        await gateway.kill()                                      # and start() again
 
 By hand: ``python -m tests.fakes.gateway --listen tcp:127.0.0.1:4002``.
 
@@ -22,8 +23,17 @@ set; a resting order that its market crosses is filled, at most a `lot` of the c
 the contracts, and client.py is a client for tests of this package.
 """
 
-from tests.fakes.gateway.control import Remote, a_gateway_process
+from tests.fakes.gateway.control import Away, Remote, a_gateway_process, a_remote_gateway
 from tests.fakes.gateway.gateway import Gateway, Settings
 from tests.fakes.gateway.server import Served, a_gateway
 
-__all__ = ["Gateway", "Remote", "Served", "Settings", "a_gateway", "a_gateway_process"]
+__all__ = [
+    "Away",
+    "Gateway",
+    "Remote",
+    "Served",
+    "Settings",
+    "a_gateway",
+    "a_gateway_process",
+    "a_remote_gateway",
+]

@@ -4,7 +4,7 @@ What happens comes back as events, in their order, for the server to tell. The b
 that a gateway keeps over a restart.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from decimal import Decimal
 
@@ -236,7 +236,7 @@ class Book:
     def positions(self) -> list[Position]:
         """What is held, also what was closed today, from the executions as corrected."""
         held = {(each.account, each.con_id): copy(each) for each in self.state.opening}
-        for each in self.newest_executions():
+        for each in newest_executions(self.state.executions):
             found = held.setdefault(
                 (each.account, each.con_id),
                 Position(
@@ -245,10 +245,6 @@ class Book:
             )
             _apply(found, each, multiplier(self.instruments[each.con_id]))
         return list(held.values())
-
-    def newest_executions(self) -> list[Execution]:
-        """Each execution as its newest correction has it."""
-        return list({each.trade: each for each in self.state.executions}.values())
 
     def _work(self, order: Order, market: Market, now_ns: int) -> list[Event]:
         if _waits_for_its_stop(order, market):
@@ -308,6 +304,11 @@ class Book:
             return UNSET_DOUBLE
         closed = min(size, abs(held.size)) * (1 if held.size > 0 else -1)
         return text(_rounded((price * multiplier(instrument) - held.cost) * closed))
+
+
+def newest_executions(executions: Iterable[Execution]) -> list[Execution]:
+    """Each execution as its newest correction has it."""
+    return list({each.trade: each for each in executions}.values())
 
 
 def multiplier(instrument: Instrument) -> Decimal:

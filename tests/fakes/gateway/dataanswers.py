@@ -23,6 +23,7 @@ NOT_LIVE = (
     "Requested market data is not subscribed. Check API status by selecting the Account menu then"
     " under Management choose Market Data Subscription Manager and/or availability of delayed data."
 )
+NOT_OF_CRYPTO = "Expected what to show is AGGTRADES, please use that instead of TRADES."
 REAL_TIME_S = 5
 NO_DEFINITION = "No security definition has been found for the request"
 
@@ -102,6 +103,9 @@ def _historical_data(gateway: Gateway, session: Session, request: asked.ReqHisto
     expired = request.include_expired
     found = one(gateway, session, request.req_id, request.contract, expired=expired)
     if not found or not _sound(gateway, session, request):
+        return
+    if found.sec_type == "CRYPTO" and request.what == "TRADES":
+        session.say_error(request.req_id, 10299, NOT_OF_CRYPTO)
         return
     if found.history_farm in gateway.farms_down:
         session.busy[request.req_id] = request

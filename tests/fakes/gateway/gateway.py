@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Iterable
 from copy import copy
 from datetime import date
-from pathlib import Path
 
 import trio
-from msgspec import Struct, json
+from msgspec import Struct
 
 from piker import clock
 from tests.fakes.gateway import answers, faults, layouts, schedule, ticks
@@ -21,8 +20,8 @@ from tests.fakes.gateway.book import (
     Event,
     Execution,
     Filled,
-    State,
 )
+from tests.fakes.gateway.bookfile import BookFile
 from tests.fakes.gateway.catalog import Instrument, catalog, find
 from tests.fakes.gateway.faults import Faults
 from tests.fakes.gateway.market import Market, open_market
@@ -98,6 +97,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """So many stocks more: T001, T002 and so on."""
     state: str = ""
     """A file that keeps the book over a restart; empty: none."""
+    breaches: str = ""
+    """A file that every breach is added to, a line each; empty: none."""
+    ended: int | None = None
+    """Of orders that ended only so many are listed, the newest; None: all."""
 
 
 class Heard(Struct, frozen=True, kw_only=True):
@@ -120,7 +123,8 @@ class Gateway:
         known = catalog(self.today, always_open=settings.always_open, stocks=settings.stocks)
         self.instruments = {each.con_id: each for each in known}
         self.markets = {each.con_id: open_market(each) for each in known}
-        self.book = Book(_read(settings.state), self.instruments)
+        self._file = BookFile(settings.state)
+        self.book = Book(self._file.read(), self.instruments)
         self.no_live = set(settings.no_live)
         self.competing = False
         self.lost = False
@@ -155,6 +159,9 @@ class Gateway:
     def record_breach(self, client_id: int, rule: str, what: str) -> None:
         """Remember that a client broke a rule."""
         self.breaches.append(Breach(client_id=client_id, rule=rule, what=what))
+        if self.settings.breaches:
+            with open(self.settings.breaches, "a") as file:
+                file.write(f"client {client_id} broke the rule that {rule}: {what}\n")
 
     def hear(self, client_id: int, request: Request) -> Heard:
         """A request as it is remembered."""
@@ -223,7 +230,7 @@ class Gateway:
         for event in events:
             self._tell_one(event)
         if events:
-            self.save()
+            self.save(events)
         done = [e.execution for e in events if isinstance(e, Filled | Corrected)]
         for account, con_id in {(each.account, each.con_id) for each in done}:
             answers.tell_position(self, account, con_id)
@@ -331,8 +338,8 @@ class Gateway:
         """Say 1100 again and again, until that is cancelled."""
         with scope:
             while True:
-                self.notice(LOST, LOST_TEXT)
                 await trio.sleep(LOST_AGAIN_S)
+                self.notice(LOST, LOST_TEXT)
 
     def restored(self) -> None:
         """The servers are there again: answer what waited for them."""
@@ -354,20 +361,13 @@ class Gateway:
         assert found, f"expected a contract that the gateway knows, was {name!r}"
         return found[0]
 
-    def save(self) -> None:
-        """Keep the book."""
-        if self.settings.state:
-            path = Path(self.settings.state)
-            new = path.with_suffix(".new")
-            new.write_bytes(json.encode(self.book.state))
-            new.replace(path)
+    def save(self, events: Iterable[Event] = ()) -> None:
+        """Keep the book, after these events."""
+        happened = [
+            each.execution if isinstance(each, Corrected) else each.order for each in events
+        ]
+        self._file.keep(self.book.state, {each.perm_id for each in happened})
 
     def first_account(self, account: str) -> str:
         """The account that is meant where none is said."""
         return account or self.settings.accounts[0]
-
-
-def _read(path: str) -> State:
-    if path and Path(path).exists():
-        return json.decode(Path(path).read_bytes(), type=State)
-    return State()

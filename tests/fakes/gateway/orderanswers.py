@@ -134,7 +134,7 @@ def _accept(
         now_ns=gateway.now_ns,
     )
     if swallowed:
-        gateway.save()
+        gateway.save(events)
         return
     gateway.tell(events)
     if not gateway.is_open(each):
@@ -228,8 +228,9 @@ def _bind(gateway: Gateway, session: Session, request: asked.ReqAutoOpenOrders) 
 
 
 def _completed(gateway: Gateway, session: Session, request: asked.ReqCompletedOrders) -> None:
-    for order in gateway.book.state.orders:
-        if order.status in DONE and (order.client_id != BY_HAND or not request.api_only):
+    ended = [each for each in gateway.book.state.orders if each.status in DONE]
+    for order in ended[-(gateway.settings.ended or len(ended)) :]:
+        if order.client_id != BY_HAND or not request.api_only:
             each = gateway.instruments[order.con_id]
             session.say(layouts.completed_order(order, each, session.version))
     session.say(layouts.completed_orders_end())

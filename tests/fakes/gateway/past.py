@@ -99,7 +99,7 @@ def bars(
     size_s = BAR_SIZES[bar_size]
     spans = _spans(hours, end_s, *read_duration(duration))
     starts = [start for span in spans for start in _starts(span, size_s, end_s)]
-    traded = what in ("TRADES", "ADJUSTED_LAST")
+    traded = what in ("TRADES", "ADJUSTED_LAST", "AGGTRADES")
     return [_bar(each, start, size_s, traded=traded) for start in starts if _known(start)]
 
 

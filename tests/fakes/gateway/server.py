@@ -21,7 +21,7 @@ from tests.fakes.gateway import actions, answers, faults
 from tests.fakes.gateway.actions import Action
 from tests.fakes.gateway.book import Execution, Order, Position
 from tests.fakes.gateway.catalog import Instrument
-from tests.fakes.gateway.gateway import LOST, Gateway, Settings
+from tests.fakes.gateway.gateway import LOST, LOST_TEXT, Gateway, Settings
 from tests.fakes.gateway.requests import (
     PlaceOrder,
     Query,
@@ -340,6 +340,7 @@ class Served(Gateway):
         if action.code == LOST:
             self.lost = True
             self._end_kept_bars()
+            self.notice(LOST, LOST_TEXT)
             self.nursery.start_soon(self.repeat_lost, self._losing)
             return
         self.lost = False
