@@ -38,6 +38,23 @@ def parse_account(name: str, provider: str) -> Account | None:
     return Account(first, label) if first and label and label != PAPER else None
 
 
+class Balance(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an account is worth and may spend, by its venue; what is left out it didn't say."""
+
+    account: Annotated[str, Meta(description="PROVIDER.LABEL")]
+    currency: Annotated[str, Meta(description="of all sums here")]
+    asked_ns: Annotated[int, Meta(description="when the venue was asked, UTC ns")]
+    net_liquidation: Annotated[
+        Decimal | None, Meta(description="what all would come to if it were sold now")
+    ] = None
+    cash: Annotated[Decimal | None, Meta(description="in it; negative: owed")] = None
+    margin: Annotated[Decimal | None, Meta(description="bound by what is held")] = None
+    available: Annotated[Decimal | None, Meta(description="free for new positions")] = None
+    buying_power: Annotated[Decimal | None, Meta(description="of stock that could be bought")] = (
+        None
+    )
+
+
 class AccountState(Struct, frozen=True, kw_only=True):
     """Whether orders of an account can leave."""
 
@@ -53,12 +70,22 @@ class AccountState(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="markets where only reducing orders leave until AcceptPosition"),
     ] = ()
+    balance: Annotated[
+        Balance | None, Meta(description="null: not known, or it is cleared here")
+    ] = None
 
 
 class Adjustment(Struct, frozen=True, kw_only=True):
     """What an account's holding was changed by that is no execution of ours."""
 
     adjustment_id: Annotated[str, Meta(description="unique among the account's adjustments")]
+    revision: Annotated[
+        int,
+        Meta(
+            description="0, then counts up: a later one replaces, when executions are imported "
+            "that it stood in for"
+        ),
+    ] = 0
     account: Annotated[str, Meta(description="paper.PROVIDER or PROVIDER.LABEL")]
     market: Annotated[str, Meta(description="fqme")]
     kind: Annotated[

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import trio
@@ -11,9 +11,10 @@ import trio
 from piker import clock
 from piker.core.bars import LATE_AT, NS, PERIODS_S
 from piker.core.marketdata import MarketData
+from piker.core.tails import Tail
 from piker.notify import Manager
-from piker.quotes import Quote
-from piker.sharedbars import NotBars, SharedBars
+from piker.quotes import Bar, Quote
+from piker.sharedbars import CAPACITY, Merging, NotBars, SharedBars
 
 LINGER_NS = 60 * NS
 """Bars that nobody reads any more are kept so long: readers come back after a restart."""
@@ -25,6 +26,8 @@ AHEAD_NS = 60 * NS
 """A stamp further ahead of the clock is wrong, and makes no bar."""
 
 Stored = Callable[[int, int], None]
+Key = tuple[str, int]
+"""A market and a period, s."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,10 @@ class Series:
     def __init__(self, bars: SharedBars, made_ns: int) -> None:
         self.bars = bars
         self.made_ns = made_ns
+        self.tail = Tail(bars.period_s * NS, bars.table.coverage())
+        """What of them isn't on disk; of bars that another datad left, nobody knows of any."""
+        self.left = bars.generation > 1
+        """Another datad left them, and whose they are was not looked up on disk yet."""
         self.readers = 0
         self.unread_since_ns = 0
         self._renewed = trio.Event()
@@ -53,8 +60,9 @@ class Series:
 class BarKeeper:
     """Makes bars for those who read them, and has the manager keep them over a crash."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, capacity: Mapping[int, int] = CAPACITY) -> None:
         self._manager = manager
+        self._capacity = capacity
         self._series: dict[str, dict[int, Series]] = {}
         self._left = _left_behind(manager)
         self._started_ns = clock.boot_ns()
@@ -93,10 +101,42 @@ class BarKeeper:
             series.readers -= 1
             series.unread_since_ns = clock.boot_ns()
 
+    def read(self) -> dict[tuple[str, int], SharedBars]:
+        """The bars that somebody reads, by market and period."""
+        return {
+            (market, period_s): series.bars
+            for market, periods in self._series.items()
+            for period_s, series in periods.items()
+            if series.readers
+        }
+
+    def fill(
+        self, market: str, period_s: int, from_ns: int, to_ns: int, bars: Sequence[Bar]
+    ) -> None:
+        """Put what the venue has of a stretch that is final into bars, if they are still there."""
+        series = self.get((market, period_s))
+        if series:
+            series.tail.give(series.bars.fill(from_ns, to_ns, bars))
+            series.renew()
+
+    def merge(self, key: Key, merging: Merging) -> bool:
+        """Go on in what the store's rows were put in, if the bars are still there.
+
+        False: it is to be built anew (SharedBars.merge).
+        """
+        series = self.get(key)
+        if not series or series.bars is not merging.bars:
+            return True
+        if not series.bars.merge(merging):
+            return False
+        series.tail.give(merging.taken)
+        series.renew()
+        return True
+
     def take(self, data: MarketData, quote: Quote) -> None:
         """Put a quote's prices into the market's bars: its trades, or its mid where it has none."""
         periods = self._series.get(quote.market)
-        if not periods or not quote.ticks:
+        if not periods or not quote.ticks or data.delayed:
             return
         if data.market.has_trades:
             for tick in quote.ticks:
@@ -146,21 +186,54 @@ class BarKeeper:
             os.close(fd)
         self._left.clear()
 
+    def there(self) -> list[Key]:
+        """Of which markets there are bars, and of which periods."""
+        return [
+            (market, period_s) for market, periods in self._series.items() for period_s in periods
+        ]
+
+    def get(self, key: Key) -> Series | None:
+        """Those bars, if they are there."""
+        market, period_s = key
+        return self._series.get(market, {}).get(period_s)
+
+    def unread(self) -> list[Key]:
+        """Bars that nobody has read for a while."""
+        now_ns = clock.boot_ns()
+        return [
+            (market, period_s)
+            for market, periods in self._series.items()
+            for period_s, series in periods.items()
+            if not series.readers and now_ns - series.unread_since_ns > LINGER_NS
+        ]
+
     def drop_unread(self) -> None:
         """Let go of bars that nobody has read for a while."""
-        now_ns = clock.boot_ns()
-        for market, periods in list(self._series.items()):
-            for period_s, series in list(periods.items()):
-                if not series.readers and now_ns - series.unread_since_ns > LINGER_NS:
-                    self._drop(market, period_s)
-        if self._left and now_ns - self._started_ns > LINGER_NS:
+        for key in self.unread():
+            self.drop(*key)
+        self._drop_left()
+
+    def _drop_left(self) -> None:
+        """Let go of what a datad before us left, when nobody asked for it for a while."""
+        if clock.boot_ns() - self._started_ns > LINGER_NS:
             for name in list(self._left):
                 self._forget_left(name)
+
+    def adopt_left(self) -> None:
+        """Go on with what a datad before us left, when nobody asked for it for a while.
+
+        One series a call; each is then one like any other that nobody reads.
+        """
+        if self._left and clock.boot_ns() - self._started_ns > LINGER_NS:
+            _, period_s, market = next(iter(self._left)).split("-", 2)
+            with self.reading(market, int(period_s)):
+                pass
 
     def cover(self, market: str, from_ns: int, to_ns: int) -> None:
         """Say that the market's feed was live then; bars cover it from when they are made."""
         for series in self._series.get(market, {}).values():
             series.bars.writer.cover(max(from_ns, series.made_ns), to_ns)
+            series.tail.cover(max(from_ns, series.made_ns), to_ns)
 
     def _open(self, market: str, period_s: int) -> SharedBars:
         name = f"bars-{period_s}-{market}"
@@ -184,6 +257,7 @@ class BarKeeper:
                     stored,
                     left=self._left[name][1],
                     not_after_ns=clock.wall_ns() + AHEAD_NS,
+                    capacity=self._capacity[period_s],
                 )
             except NotBars as error:
                 logger.warning("bars of %s, %d s, begin anew: %s", market, period_s, error)
@@ -192,14 +266,15 @@ class BarKeeper:
                 return bars
             finally:
                 self._forget_left(name)
-        return SharedBars(market, period_s, stored)
+        return SharedBars(market, period_s, stored, capacity=self._capacity[period_s])
 
     def _forget_left(self, name: str) -> None:
         generation, fd = self._left.pop(name)
         os.close(fd)
         self._manager.forget(f"{name}-{generation}")
 
-    def _drop(self, market: str, period_s: int) -> None:
+    def drop(self, market: str, period_s: int) -> None:
+        """Let go of bars; readers keep theirs."""
         periods = self._series[market]
         bars = periods.pop(period_s).bars
         bars.close()

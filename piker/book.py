@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from piker import clock, log
-from piker.accounts import Entry, Position
+from piker.accounts import Adjustment, Entry, Position
 from piker.core.bases import settled
 from piker.core.lifecycle import apply, begin, replay
 from piker.core.positions import MarketLedger
@@ -208,15 +208,8 @@ class Book:
         """
         before = self.lives.get(oid)
         taken = list(_take(before, events))
-        if not taken:
-            return self.seqs[oid]
-        after = taken[-1].life
-        entries = list(_new_entries(before, taken))
-        self._append(after, taken, entries)
-        for entry in entries:
-            self._add(entry)
-        self._keep(before, after)
-        self.became(after)
+        if taken:
+            self._write([(before, taken)])
         return self.seqs[oid]
 
     def adjust(self, entry: Entry) -> None:
@@ -228,6 +221,24 @@ class Book:
         if not (ledger and ledger.has(entry)):
             self._put([], entry)
         self._add(entry)
+
+    def enter(self, entries: Iterable[Entry]) -> Ticket:
+        """Write entries down in one transaction, that are not known yet; fills of orders that are
+        known here count in these, too.
+
+        Raises Refused(DiskFull), as all that writes; then nothing has changed.
+        """
+        fills: dict[str, list[Filled]] = {}
+        others: list[Entry] = []
+        for entry in entries:
+            if isinstance(entry, Execution) and entry.oid in self.lives:
+                fills.setdefault(entry.oid, []).append(Filled(execution=entry))
+            else:
+                others.append(entry)
+        changes = [
+            (self.lives[oid], list(_take(self.lives[oid], events))) for oid, events in fills.items()
+        ]
+        return self._write([change for change in changes if change[1]], *others)
 
     def note(self, key: str, value: str) -> Ticket:
         """Remember something that no event says."""
@@ -246,19 +257,36 @@ class Book:
             self.note(f"market:{market.fqme}", msgspec.json.encode(lasting).decode())
             self.markets[market.fqme] = market
 
-    def _append(self, after: Life, taken: Sequence["_Taken"], entries: Iterable[Execution]) -> None:
-        oid, account = after.order.oid, after.order.account
+    def _write(
+        self, changes: Sequence[tuple[Life | None, Sequence["_Taken"]]], *others: Entry
+    ) -> Ticket:
+        """Lives with what they have taken, and what is of no order here, in one transaction."""
+        fills = [each for before, taken in changes for each in _new_entries(before, taken)]
+        entries = [*fills, *others]
+        ticket = self._append([each for _, taken in changes for each in taken], entries)
+        for entry in entries:
+            self._add(entry)
+        for before, taken in changes:
+            self._keep(before, taken[-1].life)
+            self.became(taken[-1].life)
+        return ticket
+
+    def _append(self, taken: Sequence["_Taken"], entries: Sequence[Entry]) -> Ticket:
         time_ns = clock.wall_ns()
+        orders = [each.life.order for each in taken]
         records = [
-            Happened(time_ns=time_ns, oid=oid, account=account, event=event)
-            for event, _, _ in taken
+            Happened(time_ns=time_ns, oid=order.oid, account=order.account, event=each.event)
+            for order, each in zip(orders, taken, strict=True)
         ]
-        hurry = any(each.consequences or not isinstance(each.event, VenueEvent) for each in taken)
-        news = self._put(records, *entries, hurry=hurry).news
-        for each, (event, life, consequences) in zip(news, taken, strict=True):
-            self._rows.append(_Row(each, life, tuple(_outgoing(event, life, consequences))))
+        hurry = not taken or any(
+            each.consequences or not isinstance(each.event, VenueEvent) for each in taken
+        )
+        ticket = self._put(records, *entries, hurry=hurry)
+        for news, (event, life, consequences) in zip(ticket.news, taken, strict=True):
+            self._rows.append(_Row(news, life, tuple(_outgoing(event, life, consequences))))
             _announce(life, consequences)
-        self.seqs[oid] = news[-1].seq
+            self.seqs[news.oid] = news.seq
+        return ticket
 
     def _put(self, happened: list[Happened], *others: Record, hurry: bool = True) -> Ticket:
         ticket = self.journal.append(*happened, *others, hurry=hurry)
@@ -381,8 +409,26 @@ class Book:
         if newest_ns is None or self.has(execution):
             return
         if execution.revision > 0 or execution.time_ns <= newest_ns:
-            self._put([], Base(account=execution.account, market=execution.market))
+            await self.without_base(place)
+
+    async def without_base(self, place: Place) -> None:
+        """Have all entries of an account in a market in memory, and give up its base."""
+        if place in self._bases_ns:
+            self._put([], Base(account=place[0], market=place[1]))
             await self._sum_anew(place)
+
+    async def first_opening(self, place: Place) -> Adjustment | None:
+        """A market's opening as it was before it first changed; None: there is none."""
+        lines = await self.journal.read(lambda reader: reader.ledger_lines(*place))
+        known = self._ledgers.get(place)
+        entries = (*map(_entry, lines), *(known.entries() if known else ()))
+        openings = (e for e in entries if isinstance(e, Adjustment) and e.kind == "opening")
+        return min(openings, key=lambda each: each.revision, default=None)
+
+    async def all_entered(self) -> None:
+        """Wait until the ledger on disk has all that is here now. Raises Refused."""
+        if self._entered:
+            await self._entered[-1].wait()
 
     async def _sum_anew(self, place: Place, without: Entry | None = None) -> None:
         """From all that is on disk, and what was added here and may not be there yet."""

@@ -277,12 +277,14 @@ class Brokerage:
     def report(self) -> Report:
         """A line a person can trust."""
         link = self._dialog.link
-        connected = "connected" if link.up else f"not connected ({link.reason})"
+        away = "waits for a login" if link.needs_login else "not connected"
+        connected = "connected" if link.up else away
+        connected += f" ({link.reason})" if link.reason or not link.up else ""
         held = "session held" if self._control.held else "no session"
         orders = f"{self._sent} order{'' if self._sent == 1 else 's'} sent"
         return Report(
             status=f"{self._name}: {connected} · {held} · {orders}",
-            state="running" if link.up else "degraded",
+            state="running" if link.up and not link.reason else "degraded",
             counters=(
                 Counter(name="orders_sent", value=self._sent),
                 Counter(name="requests_refused", value=self._refused),

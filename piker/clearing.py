@@ -43,7 +43,7 @@ from piker.interfaces.orders import NoMarketData
 from piker.markets import Market, MarketState
 from piker.naming import as_ours
 from piker.orders import Life, Order, Side, When
-from piker.quotes import Kind, Quote, Tick
+from piker.quotes import Kind, Quote, Tick, timely
 from piker.sharedbars import BarReader, NotBars
 from piker.varlink import Client, open_client
 
@@ -148,7 +148,7 @@ class MarketClearing:
         if self.ticks:
             return
         with trio.move_on_after(FIRST_QUOTE_S):
-            while not self.ticks and self.state.state != "closed":
+            while not self.ticks and self.state.state not in ("delayed", "closed"):
                 await self._changed.wait()
 
     def direction(self, order: Order) -> When | NoDirection:
@@ -215,7 +215,7 @@ class MarketClearing:
             )
         self.fault = None
         self.dark.market = watched.market
-        self.dark.newest.update({tick.kind: tick for tick in watched.last})
+        self.dark.newest.update({tick.kind: tick for tick in timely(watched.last)})
         if first:
             for life in armed():
                 self.rest(life)
@@ -237,7 +237,7 @@ class MarketClearing:
     def _take_state(self, state: MarketState) -> None:
         """A market that ends was watched until now; one that falls silent until its last word."""
         assert self.dark is not None, "expected the market before its state"
-        if self.watched and state.state in ("closed", "disconnected"):
+        if self.watched and state.state in ("delayed", "closed", "disconnected"):
             self._is_watched_until_now()
         was = self.state
         if state.state == "live" and (was.state != "live" or was.since_ns != state.since_ns):

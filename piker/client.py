@@ -15,6 +15,8 @@ from piker.interfaces.data import (
     Bars,
     BarsReply,
     DescribeMarket,
+    History,
+    HistoryReply,
     MarketReply,
     NoSuchMarket,
     Search,
@@ -38,6 +40,8 @@ from piker.sharedbars import BarReader
 from piker.varlink import Client, open_client
 
 RETRY_S = 0.5
+HISTORY_S = 120.0
+"""Longer than datad asks a venue for a market's past before it says what it has."""
 """Pause before a daemon that went away is asked again; its socket may be gone for a moment."""
 
 Lost = Callable[[Unreachable], None]
@@ -149,6 +153,12 @@ async def watch(
     ):
         async for reply, _ in replies:
             yield reply
+
+
+async def past_bars(call: History) -> HistoryReply:
+    """Bars of a market's past, at its venue's pace. Raises Refused or Unreachable."""
+    async with open_daemon("datad", provider_of(call.market), DATA) as client:
+        return await client.call(call, HistoryReply, HISTORY_S)
 
 
 async def bars(fqme: str, period_s: int) -> AsyncGenerator[BarReader, None]:

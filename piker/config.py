@@ -26,6 +26,7 @@ from piker.core.fees import FeeSchedule
 from piker.core.risk import DEFAULTS
 from piker.core.tomllines import line_in, line_of
 from piker.core.triggers import GAP_GRACE_NS, MAX_TICK_AGE_NS
+from piker.core.windows import DAYS
 from piker.errors import Fault, Refused
 from piker.interfaces.orders import LimitsReply
 from piker.interfaces.service import BrokenConfiguration
@@ -50,6 +51,20 @@ class DatadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     keep: Annotated[
         tuple[str, ...], Meta(description="markets to follow as long as their datad runs")
     ] = ()
+    record: Annotated[
+        tuple[str, ...], Meta(description="markets of which every tick is kept on disk")
+    ] = ()
+    seconds_days: Annotated[
+        int, Meta(ge=1, le=30, description="of bars of a second that are in shared memory")
+    ] = DAYS[1]
+    minutes_days: Annotated[
+        int, Meta(ge=1, le=3660, description="of bars of a minute that are in shared memory")
+    ] = DAYS[60]
+
+    @property
+    def days(self) -> dict[int, int]:
+        """How many days of bars are in shared memory, by period, s."""
+        return {1: self.seconds_days, 60: self.minutes_days}
 
 
 class EmsdSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

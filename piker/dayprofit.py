@@ -1,7 +1,7 @@
 """What an account earned since the day turned, for the limit on a day's loss."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 
 from piker import clock
@@ -65,19 +65,48 @@ class DayProfit:
     def _worth(self, position: Position) -> Decimal | None:
         return earned(position, self._price_of(position.market) if position.size else None)
 
+    @contextmanager
+    def unmoved(self, places: Iterable[Place]) -> Iterator[None]:
+        """What is entered within about the days before is nothing that was earned today."""
+        start_ns = self._start_of_day_ns(clock.wall_ns())
+        known = {place: self._noted(place, start_ns) for place in places}
+        noted = {place: worth for place, worth in known.items() if worth is not None}
+        before = {place: self._worth_at(place, start_ns) for place in noted}
+        yield
+        for place, worth in noted.items():
+            moved = worth + self._worth_at(place, start_ns) - before[place]
+            self._began[place] = start_ns, moved
+            self._note(place, start_ns, moved)
+
     def _before(self, place: Place, start_ns: int) -> Decimal:
         """What it was worth when the day turned."""
-        key = f"day:{place[0]}:{place[1]}"
-        noted = (self._book.noted(key) or "0 0").split()
-        if int(noted[0]) == start_ns:
-            return Decimal(noted[1])
+        worth = self._noted(place, start_ns)
+        if worth is None:
+            worth = self._worth_at(place, start_ns)
+            self._note(place, start_ns, worth)
+        return worth
+
+    def _noted(self, place: Place, start_ns: int) -> Decimal | None:
+        """The same, if it was asked for before, today."""
+        began_ns, worth = self._began.get(place, (0, NOTHING))
+        if began_ns == start_ns:
+            return worth
+        noted = (self._book.noted(_key(place)) or "0 0").split()
+        return Decimal(noted[1]) if int(noted[0]) == start_ns else None
+
+    def _note(self, place: Place, start_ns: int, worth: Decimal) -> None:
+        with suppress(Refused):  # no room: after a restart it is asked for anew
+            self._book.note(_key(place), f"{start_ns} {worth}")
+
+    def _worth_at(self, place: Place, start_ns: int) -> Decimal:
+        """What the entries before an instant are worth, by the newest price."""
         ledger = self._book.ledger(*place)
         assert ledger is not None, f"expected a ledger of {place}"
         earlier = [each for each in ledger.entries() if each.time_ns < start_ns]
         then = position_of(ledger.base, earlier)
         worth = self._worth(then)
-        if worth is None:
-            worth = earned(then, then.average_price) or NOTHING
-        with suppress(Refused):  # no room: after a restart it is asked for anew
-            self._book.note(key, f"{start_ns} {worth}")
-        return worth
+        return earned(then, then.average_price) or NOTHING if worth is None else worth
+
+
+def _key(place: Place) -> str:
+    return f"day:{place[0]}:{place[1]}"

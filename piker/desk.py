@@ -25,10 +25,13 @@ from piker.core.triggers import NoDirection
 from piker.core.uuid7 import RANDOM_BYTES, uuid7
 from piker.errors import Refused, say
 from piker.gate import Gate, invalid
+from piker.importing import Importing
 from piker.interfaces.orders import (
     AccountUnreachable,
     Amend,
     DuplicateOrder,
+    ImportExecutions,
+    ImportReply,
     NoSuchOrder,
     NotPossible,
     StillHeld,
@@ -102,6 +105,7 @@ class Desk:
         self.triggering = Triggering(
             book, configuration.emsd, self.gate, self.clearing, self._route_of
         )
+        self._importing = Importing(book, self._route_of, self.names.described, self.gate.day)
         book.became = self._became
         book.send = self._send
 
@@ -342,6 +346,11 @@ class Desk:
         await route.reconcile()
         if not route.ready:
             raise Refused(AccountUnreachable(account=account, reason=route.reason))
+
+    async def take_in(self, call: ImportExecutions) -> ImportReply:
+        """Enter executions of long ago into the ledger. Raises Refused."""
+        account = self.names.broker_account(call.account)
+        return await self._importing.take(structs.replace(call, account=account))
 
     async def resolve(self, event: Resolved, oid: str) -> Life:
         """Take its owner's word for what became of an order. Raises Refused."""

@@ -41,6 +41,8 @@ from piker.interfaces.orders import (
     Done,
     Flatten,
     Halt,
+    ImportExecutions,
+    ImportReply,
     Ledger,
     LedgerReply,
     Limits,
@@ -201,6 +203,12 @@ class Emsd:
         """piker.Orders.SyncLedger."""
         await self._desk.sync(call.account)
         return Done()
+
+    async def import_executions(self, call: ImportExecutions) -> ImportReply:
+        """piker.Orders.ImportExecutions."""
+        reply = await self._desk.take_in(call)
+        self._tell()
+        return reply
 
     async def accounts(self, call: Accounts, stream: Stream | None) -> AccountsReply:
         """piker.Orders.Accounts."""

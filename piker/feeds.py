@@ -15,7 +15,18 @@ import trio
 
 from piker import clock, log
 from piker.barkeeper import BarKeeper
-from piker.brokers import Batch, Dropped, Provider, StreamQuotes, Subscribed, VenueLost, Wanted
+from piker.brokers import (
+    Ailing,
+    Away,
+    Batch,
+    Dropped,
+    Missed,
+    Provider,
+    StreamQuotes,
+    Subscribed,
+    VenueLost,
+    Wanted,
+)
 from piker.core.backoff import Backoff
 from piker.core.freshness import Silence
 from piker.core.marketdata import MarketData
@@ -24,6 +35,7 @@ from piker.fanout import Fanout
 from piker.interfaces.data import TooManyMarkets
 from piker.markets import Market, MarketState
 from piker.quotes import Quote
+from piker.recording import Recording
 from piker.service import Service
 
 GOOD_SESSION_S = 30.0
@@ -43,8 +55,11 @@ class Feed:
         venue: Any,
         bars: BarKeeper,
         fanout: Fanout,
+        recording: Recording,
     ) -> None:
         self.session = "not connected"
+        self.ailing = ""
+        """What of the venue doesn't work, while it is there."""
         self._service = service
         self._allowed = provider.limits.markets
         self._runs_ahead = provider.runs_ahead
@@ -52,9 +67,12 @@ class Feed:
         self._venue = venue
         self._bars = bars
         self._fanout = fanout
+        self._recording = recording
         self._wanted = Wanted()
         self._followed: dict[str, MarketData] = {}
         self._followers: dict[str, int] = {}
+        self._depending: dict[str, int] = {}
+        """How many of them orders depend on."""
         self._parted: dict[str, MarketData] = {}
         self._silences: dict[str, Silence] = {}
         self._anything_followed = trio.Event()
@@ -69,14 +87,18 @@ class Feed:
         await self._anything_followed.wait()
 
     @contextmanager
-    def following(self, markets: Iterable[Market]) -> Iterator[None]:
-        """Follow markets while the context is open. Raises Refused(TooManyMarkets)."""
+    def following(self, markets: Iterable[Market], *, first: bool = False) -> Iterator[None]:
+        """Follow markets while the context is open. Raises Refused(TooManyMarkets).
+
+        `first`: orders depend on it, so that they come first where not all can be followed.
+        """
         new = {market.fqme: market for market in markets}
         wanted = len(self._followed.keys() | new.keys())
         if wanted > self._allowed:
             raise Refused(TooManyMarkets(wanted=wanted, allowed=self._allowed))
         for fqme, market in new.items():
             self._followers[fqme] = self._followers.get(fqme, 0) + 1
+            self._depending[fqme] = self._depending.get(fqme, 0) + first
             if fqme not in self._followed:
                 self._followed[fqme] = self._begin(market)
         self._want()
@@ -85,8 +107,9 @@ class Feed:
         finally:
             for fqme in new:
                 self._followers[fqme] -= 1
+                self._depending[fqme] -= first
                 if not self._followers[fqme]:
-                    del self._followers[fqme]
+                    del self._followers[fqme], self._depending[fqme]
                     self._cover(fqme)
                     self._parted[fqme] = self._followed.pop(fqme)
             self._want()
@@ -105,7 +128,8 @@ class Feed:
         )
 
     def _want(self) -> None:
-        self._wanted.set(frozenset(data.market for data in self._followed.values()))
+        first = frozenset(fqme for fqme, orders in self._depending.items() if orders)
+        self._wanted.set(frozenset(data.market for data in self._followed.values()), first)
         if self._followed:
             self._anything_followed.set()
         self._service.changed()
@@ -145,7 +169,21 @@ class Feed:
             pause_s,
             extra=log.fields(message_id=log.FEED_LOST),
         )
-        self._say(f"lost ({reason})")
+        self._lose_all(f"lost ({reason})", reason)
+
+    def _take_away(self, away: Away) -> None:
+        how = "waits for a login" if away.needs_login else "the venue is away"
+        logger.warning("%s: %s", how, away.reason, extra=log.fields(message_id=log.FEED_LOST))
+        self._lose_all(f"{how} ({away.reason})", away.reason)
+
+    def _take_ailing(self, reason: str) -> None:
+        logger.warning("the venue: %s", reason or "all of it works again")
+        self.ailing = reason
+        self._service.changed()
+
+    def _lose_all(self, session: str, reason: str) -> None:
+        self.ailing = ""
+        self._say(session)
         for data in (*self._followed.values(), *self._parted.values()):
             data.lost(reason)
         self.judge()
@@ -155,6 +193,10 @@ class Feed:
         for event in batch:
             if isinstance(event, Quote):
                 self._take_quote(event, wall_ns, boot_ns)
+            elif isinstance(event, Away):
+                self._take_away(event)
+            elif isinstance(event, Ailing):
+                self._take_ailing(event.reason)
             else:
                 self._take_change(event, wall_ns, boot_ns)
         self._fanout.flush()
@@ -164,13 +206,19 @@ class Feed:
         if data is None:
             return
         complete = data.take(quote, wall_ns, boot_ns)
+        self._recording.take(data, quote, wall_ns, boot_ns)
         self._bars.take(data, complete)
         if complete.ticks:
             self._fanout.publish(complete)
-        if data.state.state != "live":
+        if data.state.state != "live" or data.delayed:
             self._announce(data, wall_ns, boot_ns)
 
-    def _take_change(self, event: Subscribed | Dropped, wall_ns: int, boot_ns: int) -> None:
+    def _take_change(
+        self, event: Subscribed | Dropped | Missed, wall_ns: int, boot_ns: int
+    ) -> None:
+        if isinstance(event, Missed):
+            self._miss(event.market, wall_ns, boot_ns)
+            return
         if isinstance(event, Subscribed):
             self._say_connected()
             data = self._followed.get(event.market.fqme)
@@ -182,6 +230,12 @@ class Feed:
                 data.lost(event.reason)
         if data:
             self._announce(data, wall_ns, boot_ns)
+
+    def _miss(self, fqme: str, wall_ns: int, boot_ns: int) -> None:
+        """What is covered ends with what was heard before, and begins anew."""
+        if data := self._followed.get(fqme):
+            self._cover(fqme)
+            data.missed(wall_ns, boot_ns)
 
     def judge(self) -> None:
         """Look at how alive every market is, cover what was seen live, close bars that ended."""
@@ -196,8 +250,9 @@ class Feed:
     def _cover(self, fqme: str) -> None:
         """Up to the newest that was heard, also where that is in the midst of a bar."""
         data = self._followed[fqme]
-        if data.state.state == "live" and data.heard_ns > data.state.since_ns:
-            self._bars.cover(fqme, data.state.since_ns, data.heard_ns)
+        if data.state.state == "live" and data.heard_ns > data.unbroken_ns:
+            self._bars.cover(fqme, data.unbroken_ns, data.heard_ns)
+            self._recording.cover(data, data.unbroken_ns, data.heard_ns)
 
     def _announce(self, data: MarketData, wall_ns: int, boot_ns: int) -> None:
         before = data.state

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 AssetClass = Literal[
     "stock", "future", "forex", "index", "option", "crypto", "commodity", "simulated"
 ]
-State = Literal["live", "stale", "closed", "disconnected"]
+State = Literal["live", "delayed", "stale", "closed", "disconnected"]
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -58,8 +58,9 @@ class MarketState(Struct, frozen=True, kw_only=True):
     state: Annotated[
         State,
         Meta(
-            description="live; stale: silent for longer than usual in a session; "
-            "closed: out of session; disconnected: no feed"
+            description="live; delayed: shown late, or as it was last; "
+            "stale: silent for longer than usual in a session; closed: out of session; "
+            "disconnected: no feed"
         ),
     ]
     since_ns: Annotated[int, Meta(description="when this state began, UTC ns")]

@@ -3,13 +3,14 @@
 import logging
 import re
 
-from piker import paths
+from piker import brokers, paths
 from piker.accounts import PAPER, parse_account
 from piker.book import Book
 from piker.config import Configuration
 from piker.errors import Fault, Refused, Unreachable, say
 from piker.interfaces.broker import UnknownAccount
 from piker.interfaces.data import DATA, DescribeMarket, MarketReply, NoSuchMarket
+from piker.interfaces.introspection import InvalidParameter
 from piker.interfaces.orders import ORDERS_VIEW, NoMarketData, NotCalledLive
 from piker.markets import Market
 from piker.varlink import open_client
@@ -46,6 +47,20 @@ class Names:
             return False
         return True
 
+    async def described(self, fqme: str) -> Market | None:
+        """What its datad says that a market is; None: there is none such, or no longer.
+
+        Raises Refused: NoSuchMarket of what can't be a name, AmbiguousMarket, NoMarketData.
+        """
+        if not _NAME.fullmatch(fqme) or fqme != fqme.lower():
+            raise Refused(NoSuchMarket(market=fqme, similar=()))
+        try:
+            return await self._ask(fqme)
+        except Refused as no:
+            if isinstance(no.fault, NoSuchMarket | InvalidParameter):
+                return None
+            raise Refused(as_ours(no.fault, fqme)) from no
+
     def account(self, name: str, provider: str) -> str:
         """The account that a name means in a market of a provider. Raises Refused."""
         parsed = parse_account(name or self._configuration.emsd.default_account, provider)
@@ -62,6 +77,18 @@ class Names:
         if wanted not in self.accounts():
             raise self._unknown(name)
         return wanted
+
+    def broker_account(self, name: str) -> str:
+        """The whole name of an account at a broker, that may never have been used here.
+
+        Raises Refused(UnknownAccount).
+        """
+        parsed = parse_account(name, "")
+        at_broker = parsed is not None and not parsed.is_paper and str(parsed) == name
+        there = name in self.accounts() or name.partition(".")[0] in brokers.known()
+        if not (at_broker and there):
+            raise self._unknown(name)
+        return name
 
     def accounts(self) -> tuple[str, ...]:
         """Those that were used or are configured, by name."""
@@ -83,6 +110,13 @@ class Names:
 
     async def _describe(self, name: str) -> Market:
         """What datad says that a market is. Raises Refused."""
+        try:
+            return await self._ask(name)
+        except Refused as no:
+            raise Refused(as_ours(no.fault, name)) from no
+
+    async def _ask(self, name: str) -> Market:
+        """The same, with datad's own faults."""
         if not _NAME.fullmatch(name):
             raise Refused(NoSuchMarket(market=name, similar=()))
         provider = name.rpartition(".")[2]
@@ -92,8 +126,6 @@ class Names:
                 return (await client.call(DescribeMarket(name=name), MarketReply)).market
         except Unreachable as error:
             raise Refused(NoMarketData(market=name, reason=str(error))) from error
-        except Refused as no:
-            raise Refused(as_ours(no.fault, name)) from no
 
 
 def not_called_live(account: str) -> NotCalledLive:

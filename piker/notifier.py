@@ -92,7 +92,8 @@ class Notifier:
 
     def _take(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
-            logger.info("%s: %s", notice.title, notice.text.replace("\n", "; "))
+            text = notice.text.replace("\n", "; ")
+            logger.info("%s", f"{notice.title}: {text}" if text else notice.title)
             try:
                 self._send.send_nowait(notice)
             except trio.WouldBlock:

@@ -228,13 +228,16 @@ class Listed(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Absent(Struct, frozen=True, kw_only=True, tag=True):
-    """Reconciliation found it nowhere, at a venue of which that proves something.
+    """Reconciliation found it nowhere; twice, at a venue of which that proves nothing.
 
     The executions of the same answer are told before it. Not said of an order of which the venue
     spoke since it was asked.
     """
 
     asked_ns: Annotated[int, Meta(description="when the list was asked for, UTC ns")]
+    proves: Annotated[
+        bool, Meta(description="it isn't there; false: such a venue may leave out what it has")
+    ] = True
 
 
 OurEvent = (

@@ -48,6 +48,7 @@ from piker.interfaces.data import (
     Watch,
     WatchReply,
 )
+from piker.interfaces.introspection import InvalidParameter
 from piker.markets import Market, MarketState
 from piker.orders import Acked, AmendAcked, Filled
 from piker.paperbook import NoRoom, PaperBook, open_book
@@ -212,7 +213,7 @@ class PaperDialog:
             async with open_client(self._path, DATA, self._unit, DESCRIBE_S) as client:
                 reply = await client.call(DescribeMarket(name=fqme), MarketReply, DESCRIBE_S)
         except Refused as no:
-            if isinstance(no.fault, NoSuchMarket | AmbiguousMarket):
+            if isinstance(no.fault, NoSuchMarket | AmbiguousMarket | InvalidParameter):
                 return None
             raise Unreachable(str(no)) from no
         if reply.market.fqme != fqme:

@@ -25,6 +25,10 @@ first."""
 OF_A_PROVIDER = ("datad", "paperboi", "brokerd")
 """Daemons of which each provider has its own."""
 
+ANSWERING = (*OF_A_PROVIDER, "emsd", "samplerd")
+"""Daemons that answer calls. What leads to a gateway, iblane and ibgw, speaks the gateway's own
+protocol: a call there would be taken for an attack, or reach the gateway."""
+
 
 class WrongManager(ValueError):
     """PIKER_MANAGER names none; the text says what it may be."""

@@ -36,7 +36,7 @@ from piker.interfaces.supervisor import (
     Units,
     UnitsReply,
 )
-from piker.paths import OF_A_PROVIDER, fitting, socket_path, units_directory
+from piker.paths import ANSWERING, OF_A_PROVIDER, fitting, socket_path, units_directory
 from piker.supervision.socket import remove_left
 from piker.supervision.states import OnLog
 from piker.supervision.supervisor import Supervisor, open_supervisor
@@ -101,7 +101,7 @@ async def supervise(
     problem: Refused | OSError | None = None
     _raise_descriptor_limit()
     with _alone() as directory:
-        for daemon in ("samplerd", "emsd", *OF_A_PROVIDER):
+        for daemon in ANSWERING:
             remove_left(socket_path(daemon).parent)
         async with open_supervisor(directory, on_log) as supervisor:
             try:

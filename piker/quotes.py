@@ -20,6 +20,9 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     derived: Annotated[bool, Meta(description="made from another side, not given by the venue")] = (
         False
     )
+    delayed: Annotated[
+        bool, Meta(description="the venue shows it minutes late, or as it was last: not of now")
+    ] = False
 
 
 class Quote(Struct, frozen=True, kw_only=True, gc=False):
@@ -27,6 +30,14 @@ class Quote(Struct, frozen=True, kw_only=True, gc=False):
 
     market: Annotated[str, Meta(description="fqme")]
     ticks: Annotated[tuple[Tick, ...], Meta(description="in the venue's order")]
+
+
+def timely(ticks: tuple[Tick, ...]) -> tuple[Tick, ...]:
+    """Those that are of now: no order looks at another, and no bar is made of one."""
+    for tick in ticks:
+        if tick.delayed:
+            return tuple(each for each in ticks if not each.delayed)
+    return ticks  # as nearly always: for each quote that orders look at
 
 
 class Bar(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,3 +51,6 @@ class Bar(Struct, frozen=True, kw_only=True, omit_defaults=True):
     volume: Annotated[float, Meta(description="sum of the trades' sizes")]
     trades: Annotated[int, Meta(description="number of trades")]
     derived: Annotated[bool, Meta(description="made of mids: the market shows no trades")] = False
+    partial: Annotated[
+        bool, Meta(description="not all of the period is known, or it hasn't ended")
+    ] = False

@@ -12,13 +12,14 @@ import trio
 from msgspec import structs
 
 from piker import log
-from piker.accounts import Adjustment
+from piker.accounts import Adjustment, Balance
 from piker.book import Book, Place
 from piker.core.reconciliation import (
     differences,
     findings,
     foreign,
     mentioned,
+    missing,
     strangers,
     why_no_snapshot,
     why_unfit,
@@ -50,7 +51,13 @@ class Reconciliation:
         self._not_known: dict[str, float] = {}
         """Markets that nobody could describe, and until when nobody is asked, trio's clock."""
         self._differences: dict[Place, Decimal] = {}
+        self._in_motion: frozenset[Place] = frozenset()
+        """Where something was heard while the venue listed what it has, and that is different."""
         self._strangers: frozenset[str] = frozenset()
+        self._missed: frozenset[str] = frozenset()
+        """Orders that were in no list of the newest look."""
+        self.balances: dict[str, Balance] = {}
+        """What the venue last said of each account's money."""
 
     @property
     def doubtful(self) -> bool:
@@ -64,9 +71,25 @@ class Reconciliation:
         what = "1 order is" if count == 1 else f"{count} orders are"
         return f"{what} open at the venue that did not come from here" if count else ""
 
+    def why_not_agreed(self, place: Place) -> str:
+        """Why it isn't known that as much is held here as at the venue; empty: it is known."""
+        if place in self._differences:
+            return (
+                f"the venue holds {self._differences[place]:f} more than is known here, or it says "
+                "so late: try again in a few seconds"
+            )
+        if place in self._in_motion or self._opens(place):
+            return "what is held of it was not compared yet: try again in a few seconds"
+        return ""
+
+    def opened_ns(self, account: str) -> int:
+        """When an account was first looked at, UTC ns; 0: it wasn't."""
+        return int(self._book.noted(f"opened:{account}") or 0)
+
     def start_over(self) -> None:
         """What was seen before the link was lost is no first look."""
         self._differences = {}
+        self._missed = frozenset()
 
     async def take(
         self,
@@ -88,13 +111,13 @@ class Reconciliation:
         await trio.lowlevel.checkpoint_if_cancelled()  # what a thread answers comes all the same
         lives = self._lives(snapshot, frozenset(accounts))
         # No wait from here on: what is compared is as it was when the venue was last heard.
-        for oid, event in findings(snapshot, lives, heard, absence_proves=absence_proves()):
-            self._record(oid, event)
+        self._record_all(snapshot, lives, heard, absence_proves())
         strange = foreign(snapshot, lives)
         for execution in strange:
             if execution.market in known:
                 self._book.adjust(execution)
         self._warn_of_strangers(snapshot, lives)
+        self.balances.update({each.account: each for each in snapshot.balances})
         self._compare(snapshot, accounts, known, heard)
         return all(execution.market in known for execution in strange)
 
@@ -110,6 +133,7 @@ class Reconciliation:
             ),
             orders=tuple(each for each in snapshot.orders if each.account in accounts),
             holdings=tuple(each for each in snapshot.holdings if each.account in accounts),
+            balances=tuple(each for each in snapshot.balances if each.account in accounts),
         )
 
     async def _known_markets(self, snapshot: SnapshotReply) -> frozenset[str]:
@@ -149,6 +173,14 @@ class Reconciliation:
             if life and life.order.account in accounts
         }
 
+    def _record_all(
+        self, snapshot: SnapshotReply, lives: dict[str, Life], heard: Heard, absence_proves: bool
+    ) -> None:
+        found = findings(snapshot, lives, heard, absence_proves=absence_proves, missed=self._missed)
+        for oid, event in found:
+            self._record(oid, event)
+        self._missed = frozenset(missing(snapshot, lives, heard))
+
     def _record(self, oid: str, event: VenueEvent) -> None:
         if isinstance(event, Filled):
             problem = why_unfit(self._book.lives[oid], event)
@@ -184,9 +216,10 @@ class Reconciliation:
         seen = {place: more for place, more in different.items() if not heard(place)}
         left = dict(self._settle(seen, snapshot))
         self._differences = left
+        self._in_motion = frozenset(different.keys() - seen.keys())
         not_compared = {(each.account, each.market) for each in snapshot.holdings} - {
             (each.account, each.market) for each in holdings
-        } | (different.keys() - seen.keys())
+        } | self._in_motion
         for account in accounts:
             self._note_opened(account, not_compared, snapshot.asked_ns)
 

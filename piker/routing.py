@@ -72,6 +72,8 @@ PROOF_S = 1.0
 the venue before may be under way as long."""
 READY_S = 10.0
 """How long an order waits for its account to be ready before it is refused."""
+DOWN_S = 5.0
+"""And how long if its daemon says that the venue is away: it may be back at once, or not at all."""
 SNAPSHOT_S = 30.0
 """How long the venue may take to list what it has."""
 SECOND_LOOK_S = 5.0
@@ -153,9 +155,11 @@ class Route:
         self._book = book
         self._settings = settings
         self._guard = guard
-        self._reconciliation = Reconciliation(self.unit, book, learn)
+        self.reconciliation = Reconciliation(self.unit, book, learn)
         self._tell = changed
         self._link = Link(up=False)
+        self._down_since = math.inf
+        """Since when the daemon says that the venue is away, trio's clock."""
         self._queue: deque[_Waiting | _Ask] = deque()
         """Of this session only: see MAX_WAITING."""
         self._cancels: set[str] = set()
@@ -173,6 +177,8 @@ class Route:
         self._owed: deque[tuple[str, OrderEvent]] = deque()
         """What is still to be recorded: at most a few an order, paid before the next is sent."""
         self._asked_ns: int | None = None
+        self.looked_ns = 0
+        """When the venue was asked what it has, the last time that it said so, UTC ns."""
         self._proves_from = math.inf
         self._look_wanted = trio.Event()
         self._looking = trio.CancelScope()
@@ -208,8 +214,9 @@ class Route:
                 live=is_live(account),
                 state="ready" if self.ready else state,
                 since_ns=self.since_ns,
-                reason=self.reason or self._reconciliation.remark,
+                reason=self.reason or self.reconciliation.remark,
                 unexplained=unexplained(self._book, account),
+                balance=self.reconciliation.balances.get(account),
             )
             for account in self.accounts
         ]
@@ -229,13 +236,18 @@ class Route:
         if not self.ready:
             self._hurry()
             with trio.move_on_after(READY_S):
-                enough = self._failures + 2
-                while not self.ready and self._failures < enough:
-                    await self._changed.wait()
+                await self._until_ready_or_down(self._failures + 2)
         if self.opened and account not in self.accounts:
             raise Refused(UnknownAccount(account=account, allowed=self.accounts))
         if not self.ready:
             raise Refused(AccountUnreachable(account=account, reason=self.reason))
+
+    async def _until_ready_or_down(self, failures: int) -> None:
+        while not self.ready and self._failures < failures:
+            with trio.move_on_at(self._down_since + DOWN_S) as patience:
+                await self._changed.wait()
+            if patience.cancelled_caught:
+                return
 
     async def reconcile(self) -> None:
         """Ask the venue now, and wait for what that says. Nothing while it can't be asked."""
@@ -327,6 +339,7 @@ class Route:
                     nursery.start_soon(self._look_often)
             except* (Unreachable, Refused) as group:
                 self._failures += 1
+                self._down_since = math.inf
                 self._lose(str(leaf(group)))
             self._hurried = trio.Event()
             with trio.move_on_after(self._backoff.pause()):
@@ -366,6 +379,7 @@ class Route:
         """Up means that nothing is known any more but what the venue's lists will say."""
         self._lose(link.reason or "the link was lost in between")
         self._link = link
+        self._down_since = math.inf if link.up else min(self._down_since, trio.current_time())
         if link.up:
             self._proves_from = trio.current_time() + self._settings.not_after_s + PROOF_S
             self._become(ready=False, reason="asking the venue what it has")
@@ -375,7 +389,7 @@ class Route:
         """The way to the venue broke: what never left is refused, what did is not known."""
         self._link = Link(up=False, reason=reason)
         self._looking.cancel()
-        self._reconciliation.start_over()
+        self.reconciliation.start_over()
         self._deadlines.clear()
         self._become(ready=False, reason=reason)
         self._cancels.clear()
@@ -569,7 +583,7 @@ class Route:
         if not self._link.up:
             return math.inf
         due = [self._settings.reconcile_every_s]
-        if self._reconciliation.doubtful or not self.ready:
+        if self.reconciliation.doubtful or not self.ready:
             due.append(SECOND_LOOK_S)
         if self.opened and self.opened.absence_proves and self._is_anything_unknown():
             due.append(max(self._proves_from - trio.current_time(), SECOND_LOOK_S))
@@ -598,10 +612,11 @@ class Route:
 
     async def _take_snapshot(self, snapshot: SnapshotReply) -> None:
         self._pay()  # the lists come after what was lost
-        complete = await self._reconciliation.take(
+        complete = await self.reconciliation.take(
             snapshot, self.accounts, self._heard.__contains__, self._absence_proves
         )
         self._tell()
+        self.looked_ns = snapshot.asked_ns
         if complete:
             self._asked_ns = snapshot.asked_ns
 

@@ -31,6 +31,9 @@ CONNECT_TIMEOUT_S = 5.0
 BACKLOG_RETRY_S = (0.005, 0.1)
 """First and longest pause between attempts at a full backlog; the kernel has no event for it."""
 
+_PEER = struct.Struct("=iII")
+"""struct ucred, unix(7): pid, uid, gid."""
+
 # Plain integers: arithmetic on the enum's members costs microseconds in every receive.
 _CMSG_CLOEXEC, _CTRUNC = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC)
 _FD_SPACE = socket.CMSG_LEN(MAX_FDS * struct.calcsize("i"))
@@ -153,6 +156,16 @@ class Connection:
             self._drained = len(chunk) < RECEIVE_BYTES and not self._fault
             if messages or not chunk:
                 return messages
+
+    @property
+    def peer_uid(self) -> int:
+        """The user who connected, by the kernel. Raises HungUp."""
+        try:
+            told = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        except OSError as error:
+            raise HungUp(str(error)) from error
+        _, uid, _ = _PEER.unpack(told)
+        return int(uid)
 
     def stop_receiving(self) -> None:
         """Take nothing that the peer sends from now on; what it has sent can still be received."""

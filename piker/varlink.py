@@ -146,9 +146,12 @@ class Door:
             raise Refused(MethodNotFound(method=method))
         raise Refused(InterfaceNotFound(interface=interface))
 
-    def encode_fault(self, fault: Fault) -> bytes:
-        """A fault as it goes over the wire."""
-        name = self._fault_names[type(fault)]
+    def encode_fault(self, fault: Fault, asked: Interface | None) -> bytes:
+        """A fault as it goes over the wire: of the interface that was asked, if it has it."""
+        if asked and type(fault) in asked.faults:
+            name = asked.full_name(type(fault))
+        else:
+            name = self._fault_names[type(fault)]
         return _encode(ReplyEnvelope(parameters=fault, error=name)) + b"\0"
 
     async def get_info(self, call: GetInfo) -> Info:
@@ -363,8 +366,10 @@ class Conversation:
     async def _answer(self, message: Message) -> None:
         self._note_first_call()
         call = _envelope(message.data)
+        asked: Interface | None = None
         try:
             bound = self.door.bound(call.method)
+            asked = bound.interface
             parameters = _parameters(bound, call)
             self.engaged = self.engaged or bound.interface not in (INTROSPECTION, SERVICE)
             if call.more and bound.method.shape != "command":
@@ -373,7 +378,7 @@ class Conversation:
                 await self._command(bound, parameters, call)
         except Refused as no:
             if not call.oneway:
-                await self.connection.send(self.door.encode_fault(no.fault))
+                await self.connection.send(self.door.encode_fault(no.fault, asked))
                 if call.more:
                     raise HungUp("the stream was refused") from no
 

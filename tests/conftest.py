@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import polars as pl
 import pytest
 import trio
 from hypothesis import settings
 from trio.testing import MockClock
 
 from piker import clock
+from piker.store import parquet
 
 # Tests that a shell runs in the background ignore interrupts, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,6 +51,14 @@ WALL_NS = 1_800_000_000_000_000_000
 BOOT_NS = 5_000_000_000_000
 
 
+@pytest.fixture(scope="session", autouse=True)
+def polars_runs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """polars keeps a few descriptors from its first look at a file on, for the process's life."""
+    path = tmp_path_factory.mktemp("polars") / "empty.parquet"
+    parquet.write(pl.DataFrame(), path, {})
+    parquet.read(path)
+
+
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The test's own directory, its name short enough for a socket's path."""
@@ -73,7 +84,11 @@ def nothing_is_left_behind(home: Path) -> Iterator[None]:
 
 @pytest.fixture
 def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time that passes at once when all tasks wait for it; daemons' clocks go with it."""
+    """Time that passes at once when all tasks wait for it; daemons' clocks go with it.
+
+    What is done in a thread takes no time.
+    """
+    monkeypatch.setattr(trio.to_thread, "run_sync", partial(_in_no_time, trio.to_thread.run_sync))
     for name, start_ns in (("wall_ns", WALL_NS), ("boot_ns", BOOT_NS)):
         monkeypatch.setattr(clock, name, partial(_virtual_ns, start_ns))
 
@@ -93,6 +108,24 @@ def _run_virtually(
 ) -> object:
     assert clock is None, "expected virtual time to be the only clock"
     return trio.run(main, clock=MockClock(autojump_threshold=0), instruments=instruments)
+
+
+async def _in_no_time(run: Callable[..., Awaitable[object]], *given: Any, **named: Any) -> object:
+    """Time passes only when all tasks are blocked: one is not, until the thread is done.
+
+    It isn't in a nursery: what comes of a thread reaches also a task that was cancelled meanwhile.
+    """
+    done = trio.Event()
+    trio.lowlevel.spawn_system_task(_stay_awake, done)
+    try:
+        return await run(*given, **named)
+    finally:
+        done.set()
+
+
+async def _stay_awake(done: trio.Event) -> None:
+    while not done.is_set():
+        await trio.lowlevel.checkpoint()
 
 
 def _virtual_ns(start_ns: int) -> int:

@@ -10,12 +10,18 @@ The endpoints of the `datad` kind:
   the daemon's life, a connection perhaps, or records. It need not be connected when it is given.
   What a person set wrong leaves it as Refused(BrokenConfiguration).
 - `get_mkt_info(venue, name) -> Market` (async, needed): by any name, in any case, with or without
-  the provider's suffix. Refused(NoSuchMarket | AmbiguousMarket), or VenueLost, leaves it.
+  the provider's suffix. VenueLost leaves it, or Refused(NoSuchMarket | AmbiguousMarket), or, of
+  what can be no market's name, Refused(InvalidParameter), which says what could be.
 - `stream_quotes(venue, wanted, batches)` (async, needed): follows `wanted`, sends batches of
   FeedEvents, runs until cancelled. Every market is `Subscribed` before its first quote in a
-  session. VenueLost, alone or in a group, ends the session; datad opens the next, with back-off.
+  session; `Missed` says that it goes on after something was lost. A tick that isn't of now is
+  marked `delayed`. VenueLost, alone or in a group, ends the session; datad opens the next, with
+  back-off. A feed that waits by itself for its venue says that it is `Away`, and goes on; one
+  whose venue is there in part, that it is `Ailing`.
 - `open_symbol_search(venue)` (async context manager) gives an async function
   `(pattern, limit) -> tuple[Match, ...]`, best first.
+- `open_history_client(venue, market)` (async context manager) gives a HistoryClient, for questions
+  about that market's past. It asks the venue nothing yet; VenueLost may leave it.
 
 The endpoints of the `brokerd` kind:
 
@@ -36,6 +42,7 @@ import trio
 from msgspec import Struct
 
 from piker.core.fees import FREE, FeeSchedule
+from piker.core.pace import Pace
 from piker.errors import Refused
 from piker.interfaces.broker import (
     Amend,
@@ -49,11 +56,11 @@ from piker.interfaces.broker import (
 from piker.interfaces.data import Match
 from piker.interfaces.service import BrokenProvider, UnknownProvider
 from piker.markets import Market
-from piker.quotes import Quote
+from piker.quotes import Bar, Quote
 
 DaemonKind = Literal["datad", "brokerd"]
 
-BUILT_IN = ("replay", "sim")
+BUILT_IN = ("ib", "replay", "sim")
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +80,27 @@ class Dropped(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-FeedEvent = Quote | Subscribed | Dropped
+class Away(Struct, frozen=True, kw_only=True):
+    """The venue can't be had for now: none of its markets, until each is `Subscribed` again."""
+
+    reason: str
+    needs_login: bool = False
+    """Somebody has to log in there, or to confirm a login."""
+
+
+class Ailing(Struct, frozen=True, kw_only=True):
+    """The venue is there, and not all of it works; empty: all does, as in a new session."""
+
+    reason: str
+
+
+class Missed(Struct, frozen=True, kw_only=True):
+    """The venue sends this market anew, and has said of it what didn't come here in between."""
+
+    market: str
+
+
+FeedEvent = Quote | Subscribed | Dropped | Away | Ailing | Missed
 Batch = Sequence[FeedEvent]
 
 
@@ -88,6 +115,8 @@ class Wanted:
         self.seen: frozenset[Market] = frozenset()
         """What the feed was told when it last looked: it follows that, or is about to."""
         self._markets: frozenset[Market] = frozenset()
+        self._first: frozenset[str] = frozenset()
+        self._seen_first: frozenset[str] = frozenset()
         self._changed = trio.Event()
 
     @property
@@ -95,21 +124,26 @@ class Wanted:
         """What is wanted now."""
         return self._markets
 
+    @property
+    def first(self) -> frozenset[str]:
+        """Those that orders depend on, by fqme: they come first where not all can be followed."""
+        return self._first
+
     def look(self) -> frozenset[Market]:
         """What is wanted now; for the feed, which then follows that."""
-        self.seen = self._markets
+        self.seen, self._seen_first = self._markets, self._first
         return self.seen
 
-    def set(self, markets: frozenset[Market]) -> None:
+    def set(self, markets: frozenset[Market], first: frozenset[str] = frozenset()) -> None:
         """Say what is wanted from now on."""
-        if markets != self._markets:
-            self._markets = markets
+        if (markets, first) != (self._markets, self._first):
+            self._markets, self._first = markets, first
             self._changed.set()
             self._changed = trio.Event()
 
     async def changed(self) -> None:
         """Wait until something else is wanted than when the feed last looked."""
-        while self._markets == self.seen:
+        while (self._markets, self._first) == (self.seen, self._seen_first):
             await self._changed.wait()
 
 
@@ -166,6 +200,62 @@ class TradeDialog(Protocol):
 
 
 Find = Callable[[str, int], Awaitable[tuple[Match, ...]]]
+
+
+class Frame(Struct, frozen=True, kw_only=True):
+    """All bars that a venue has of a stretch of a market's past; without bars nobody traded then.
+
+    Each bar is whole and one of something that happened: what a venue makes up for a period without
+    a tick is left out. `time_ns` is a bar's start.
+    """
+
+    from_ns: int
+    """On a period; not before what was asked, and after it where the venue gave less."""
+    to_ns: int
+    """As asked."""
+    bars: tuple[Bar, ...]
+    """Oldest first, all within the stretch, each time once."""
+
+
+class HistoryUnavailable(Exception):
+    """The venue will not give this stretch, however often it is asked; the text says why.
+
+    `first_ns`, UTC: it does from then on, where that is known. None: nobody knows, or never.
+    """
+
+    def __init__(self, reason: str, first_ns: int | None = None) -> None:
+        super().__init__(reason)
+        self.first_ns = first_ns
+
+
+class HistoryThrottled(Exception):
+    """The venue was asked too often; the text says of what. `pause_s`: ask again after so long."""
+
+    def __init__(self, reason: str, pause_s: float) -> None:
+        super().__init__(reason)
+        self.pause_s = pause_s
+
+
+class HistoryUnanswered(Exception):
+    """There was no answer, in time or at all; the same question may have one later."""
+
+
+class HistoryClient(Protocol):
+    """A market's past, by stretches."""
+
+    frames: Mapping[int, int]
+    """The periods that the venue has, s, and the longest stretch of one frame of each, ns."""
+    pace: Pace
+    """How fast it may be asked; the same for all markets of a venue, which count together."""
+
+    async def frame(self, period_s: int, from_ns: int, to_ns: int) -> Frame:
+        """A stretch that begins and ends on a period and has ended, at most as long as `frames`.
+
+        Whoever asks keeps the pace. Where the venue has more rules than that, this waits for them,
+        however long. Raises HistoryUnavailable, HistoryThrottled,
+        HistoryUnanswered or VenueLost: each is another answer than a frame without bars. Who is
+        cancelled leaves nothing behind that could be taken for a later answer.
+        """
 
 
 @dataclass(frozen=True)

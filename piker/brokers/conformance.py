@@ -19,17 +19,38 @@ from typing import Any, Literal
 import trio
 from msgspec import Struct
 
-from piker.brokers import Batch, Batches, DaemonKind, Find, Provider, Settings, Wanted, get_eps
-from piker.brokers.promises import STREAM, Heard, declaration_is_sound, market_is_sound
+from piker.brokers import (
+    Batch,
+    Batches,
+    DaemonKind,
+    Find,
+    HistoryClient,
+    Provider,
+    Settings,
+    Wanted,
+    get_eps,
+)
+from piker.brokers.promises import (
+    PAST,
+    STREAM,
+    Given,
+    Heard,
+    declaration_is_sound,
+    frames_are_sound,
+    market_is_sound,
+    pace_is_sound,
+)
 from piker.brokers.trials import (
     Broken,
     Resolve,
     falls_silent,
     finds,
     gives_market,
+    gives_past,
     hear,
     keeps_limit,
     lists,
+    makes_up_no_past,
     same_market,
     unknown_is_refused,
 )
@@ -37,6 +58,7 @@ from piker.errors import Refused
 from piker.markets import Market
 
 Stream = Callable[[Wanted, Batches], Awaitable[None]]
+OpenHistory = Callable[[Market], AbstractAsyncContextManager[HistoryClient]]
 
 Outcome = Literal["ok", "unsupported", "broken"]
 
@@ -172,6 +194,8 @@ class _Suite:
             if "open_symbol_search" in endpoints:
                 names = await self._check_search(endpoints["open_symbol_search"](venue), names)
             markets = await self._check_markets(partial(endpoints["get_mkt_info"], venue), names)
+            if markets and "open_history_client" in endpoints:
+                await self._check_history(partial(endpoints["open_history_client"], venue), markets)
             if markets:
                 await self._check_stream(partial(endpoints["stream_quotes"], venue), markets)
             else:
@@ -224,6 +248,34 @@ class _Suite:
         unknown = f"no-such-thing.nowhere.{self.provider.name}"
         await attempt("refuses an unknown name", partial(unknown_is_refused, get, unknown))
         return markets
+
+    async def _check_history(self, opened: OpenHistory, markets: Sequence[Market]) -> None:
+        for market in markets:
+            try:
+                async with self._opened("open_history_client", opened(market)) as client:
+                    await self._check_past(client, market)
+            except Exception as error:  # noqa: BLE001 - whatever a provider raises
+                self.note("open_history_client", "opens and closes", "broken", _reason(error))
+
+    async def _check_past(self, client: HistoryClient, market: Market) -> None:
+        """Its newest frames, and one of before anybody's first data."""
+        complaints = frames_are_sound(client.frames)
+        self.judge("open_history_client", "says its periods and frames", complaints)
+        complaints = pace_is_sound(getattr(client, "pace", None))
+        self.judge("open_history_client", "says its pace", complaints)
+        attempt = partial(self.attempt, "open_history_client")
+        for period_s in client.frames:
+            given: list[Given] = []
+            await attempt(
+                f"gives bars of {period_s} s", partial(gives_past, client, market, period_s, given)
+            )
+            for each in given:
+                self._judge_past(each)
+        await attempt("makes up no past", partial(makes_up_no_past, client))
+
+    def _judge_past(self, given: Given) -> None:
+        for check, complaints in PAST.items():
+            self.judge("open_history_client", check, complaints(given))
 
     async def _check_stream(self, stream: Stream, markets: Sequence[Market]) -> None:
         try:

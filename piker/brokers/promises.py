@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 
-from piker.brokers import DaemonKind, Dropped, FeedEvent, Provider, Subscribed
+from piker.brokers import Ailing, Away, DaemonKind, Dropped, FeedEvent, Frame, Provider, Subscribed
+from piker.core.bars import NS
 from piker.core.grid import grid_at
+from piker.core.pace import Pace
+from piker.core.periods import LONGEST_S
 from piker.core.sessions import is_open
 from piker.markets import Market
 from piker.quotes import Kind, Quote, Tick
@@ -77,15 +80,99 @@ def _sessions_are_sound(market: Market) -> Iterator[str]:
             yield f"expected sessions oldest first and apart, was {after} after {before}"
 
 
+@dataclass(frozen=True)
+class Given:
+    """A frame, and what was asked for."""
+
+    market: Market
+    period_s: int
+    from_ns: int
+    to_ns: int
+    frame: Frame
+
+
+def frames_are_sound(frames: Mapping[int, int]) -> Iterator[str]:
+    """Periods are of whole seconds, and a frame holds at least one of its period."""
+    if not frames:
+        yield "expected at least one period, were none"
+    for period_s, longest_ns in frames.items():
+        if not (isinstance(period_s, int) and period_s > 0):
+            yield f"expected periods of whole seconds, was {period_s!r}"
+        elif longest_ns < period_s * NS:
+            yield f"expected a frame of at least {period_s} s, was {longest_ns / NS:g} s"
+
+
+def pace_is_sound(pace: object) -> Iterator[str]:
+    """It lets a question through, and each of its rates does, in some time."""
+    if not isinstance(pace, Pace):
+        yield f"expected pace to be a Pace, was {pace!r}"
+        return
+    if pace.at_once < 1:
+        yield f"expected at least one question at once, was {pace.at_once}"
+    for rate in pace.rates:
+        if rate.questions < 1 or not 0 < rate.per_s <= LONGEST_S:
+            yield (
+                f"expected rates of at least 1 question in at most {LONGEST_S} s, "
+                f"was {rate.questions} in {rate.per_s:g} s"
+            )
+
+
+def stretch_as_asked(given: Given) -> Iterator[str]:
+    """A frame ends where was asked, and begins then or later, on a period."""
+    frame = given.frame
+    if frame.to_ns != given.to_ns:
+        yield f"expected a frame that ends at {given.to_ns}, was {frame.to_ns}"
+    if not given.from_ns <= frame.from_ns < given.to_ns:
+        yield f"expected one from {given.from_ns} on, was from {frame.from_ns}"
+    if frame.from_ns % (given.period_s * NS):
+        yield f"expected it to begin on a period of {given.period_s} s, was {frame.from_ns}"
+
+
+def bars_on_periods(given: Given) -> Iterator[str]:
+    """A bar's time is the beginning of a period."""
+    for bar in given.frame.bars:
+        if bar.time_ns % (given.period_s * NS):
+            yield f"expected a bar on a period of {given.period_s} s, was {bar.time_ns}"
+
+
+def bars_in_order(given: Given) -> Iterator[str]:
+    """Oldest first, each time once."""
+    for before, after in pairwise(given.frame.bars):
+        if after.time_ns <= before.time_ns:
+            yield f"expected bars oldest first, was {after.time_ns} after {before.time_ns}"
+
+
+def bars_inside(given: Given) -> Iterator[str]:
+    """Whole, and within the frame."""
+    last_ns = given.frame.to_ns - given.period_s * NS
+    for bar in given.frame.bars:
+        if not given.frame.from_ns <= bar.time_ns <= last_ns:
+            yield f"expected a bar within its frame, was {bar.time_ns}"
+
+
+def bars_are_sound(given: Given) -> Iterator[str]:
+    """Prices are finite and within low and high; volumes not below 0; derived where mids are."""
+    for bar in given.frame.bars:
+        low, high = min(bar.open, bar.close), max(bar.open, bar.close)
+        if not (isfinite(bar.high - bar.low) and bar.low <= low <= high <= bar.high):
+            yield f"expected prices between low and high, was {bar}"
+        if not (isfinite(bar.volume) and bar.volume >= 0 <= bar.trades):
+            yield f"expected a volume and trades not below 0, was {bar}"
+        if bar.derived is given.market.has_trades:
+            yield f"expected derived to be {not given.market.has_trades}, was {bar}"
+
+
 def subscribed_first(heard: Heard) -> Iterator[str]:
-    """Every market is Subscribed before its first quote, and after it was Dropped."""
+    """Every market is Subscribed before its first quote, and after it was Dropped, or all Away."""
     subscribed: set[str] = set()
     for event in heard.events:
         if isinstance(event, Subscribed):
             subscribed.add(event.market.fqme)
         elif isinstance(event, Dropped):
             subscribed.discard(event.market)
-        elif event.market not in subscribed:
+        elif isinstance(event, Away):
+            subscribed.clear()
+        elif isinstance(event, Quote) and event.market not in subscribed:
             yield f"a quote of {event.market} came, which was not Subscribed"
 
 
@@ -161,6 +248,8 @@ def nothing_made_up(heard: Heard) -> Iterator[str]:
 
 
 def _about(event: FeedEvent) -> str:
+    if isinstance(event, Away | Ailing):
+        return ""
     return event.market.fqme if isinstance(event, Subscribed) else event.market
 
 
@@ -178,6 +267,15 @@ def _shows(market: Market, kind: Kind) -> bool:
         case "trade" | "dark_trade":
             return market.has_trades
 
+
+PAST: Mapping[str, Callable[[Given], Iterator[str]]] = {
+    "a frame as it was asked for": stretch_as_asked,
+    "bars begin on periods": bars_on_periods,
+    "bars oldest first, each once": bars_in_order,
+    "bars inside their frame, whole": bars_inside,
+    "bars with finite prices, low to high": bars_are_sound,
+}
+"""Promises of a frame, by what a person reads."""
 
 STREAM: Mapping[str, Callable[[Heard], Iterator[str]]] = {
     "tells of every market": answers,

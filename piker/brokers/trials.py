@@ -4,9 +4,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from piker.brokers import Batch, FeedEvent, Find, Wanted
-from piker.brokers.promises import Heard
+from piker.brokers import (
+    Batch,
+    FeedEvent,
+    Find,
+    HistoryClient,
+    HistoryUnavailable,
+    Wanted,
+)
+from piker.brokers.promises import Given, Heard
 from piker.clock import boot_ns, wall_ns
+from piker.core.bars import GRACE_NS, NS
 from piker.errors import Refused, say
 from piker.interfaces.data import NoSuchMarket
 from piker.markets import Market
@@ -14,6 +22,9 @@ from piker.quotes import Quote
 
 ENOUGH = 50
 """How many events are enough to judge a feed, if they tell of every market."""
+
+LONG_AGO_NS = 2 * 86_400 * NS
+"""In January 1970."""
 
 Resolve = Callable[[str], Awaitable[Market]]
 
@@ -66,6 +77,33 @@ async def keeps_limit(find: Find, name: str) -> str:
     found = await find(name[:1], 1)
     if len(found) > 1:
         raise Broken(f"expected at most 1 match, were {len(found)}")
+    return ""
+
+
+async def gives_past(
+    client: HistoryClient, market: Market, period_s: int, into: list[Given]
+) -> str:
+    """The newest frame; that it is not to be had is an answer, too."""
+    period_ns = period_s * NS
+    to_ns = (wall_ns() - GRACE_NS) // period_ns * period_ns
+    from_ns = to_ns - client.frames[period_s] // period_ns * period_ns
+    try:
+        frame = await client.frame(period_s, from_ns, to_ns)
+    except HistoryUnavailable as no:
+        return f"unavailable: {no}"
+    into.append(Given(market, period_s, from_ns, to_ns, frame))
+    return f"{len(frame.bars)} bars"
+
+
+async def makes_up_no_past(client: HistoryClient) -> str:
+    """Of a time before anybody's first data there are no bars; or it isn't to be had."""
+    for period_s in client.frames:
+        try:
+            frame = await client.frame(period_s, LONG_AGO_NS, LONG_AGO_NS + 60 * period_s * NS)
+        except HistoryUnavailable:
+            continue
+        if frame.bars:
+            raise Broken(f"expected no bars of 1970, were {len(frame.bars)} of {period_s} s")
     return ""
 
 

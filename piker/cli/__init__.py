@@ -17,6 +17,7 @@ COMMANDS = {
     "doctor": ("piker.cli.doctor", "find what is wrong on this machine, and how to mend it"),
     "watch": ("piker.cli.watch", "follow markets"),
     "bars": ("piker.cli.bars", "follow a market's bars"),
+    "history": ("piker.cli.history", "bars of a market's past"),
     "search": ("piker.cli.search", "find markets"),
     "buy": ("piker.cli.submit:buy", "buy, or have a hidden order armed"),
     "sell": ("piker.cli.submit:sell", "sell, or have a hidden order armed"),

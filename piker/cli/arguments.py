@@ -13,6 +13,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,12})?")
 _ONE_LINE = 1000
 """Columns that no usage fills."""
+_DAYS = re.compile(r"(\d{1,6})\s*d")
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 
 
@@ -104,6 +105,30 @@ def instant(text: str, now_ns: int) -> int:
     if when_ns <= now_ns:
         raise argparse.ArgumentTypeError(f"expected an instant to come, was {text!r}")
     return when_ns
+
+
+def moment(text: str, now_ns: int) -> int:
+    """When something was, UTC ns: 2h or 30d ago, at 15:30 or 2026-11-02T15:30, local or zoned.
+
+    Raises ArgumentTypeError.
+    """
+    stripped = text.strip()
+    if _SPAN.fullmatch(stripped):
+        return max(0, now_ns - round(span(stripped) * 1e9))
+    if days := _DAYS.fullmatch(stripped):
+        return max(0, now_ns - int(days[1]) * 86_400 * 10**9)
+    when_ns = _instant(stripped, now_ns)
+    if when_ns is None or when_ns < 0:
+        expected = "expected 2h, 30d, 15:30 or 2026-11-02T15:30"
+        raise argparse.ArgumentTypeError(f"{expected}, was {text!r}")
+    is_of_the_clock = _CLOCK.fullmatch(stripped) is not None
+    return _ns(_a_day_before(when_ns)) if is_of_the_clock and when_ns > now_ns else when_ns
+
+
+def _a_day_before(when_ns: int) -> datetime:
+    """When clocks showed the same the day before, by the calendar."""
+    local = datetime.fromtimestamp(when_ns / 1e9).replace(tzinfo=None)
+    return (local - timedelta(days=1)).astimezone()
 
 
 def _instant(text: str, now_ns: int) -> int | None:

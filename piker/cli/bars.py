@@ -2,18 +2,23 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Protocol
 
 import msgspec
 import trio
 
-from piker import client
+from piker import client, clock
 from piker.cli.arguments import parser, positive, span
 from piker.cli.following import Progress, again, for_a_while
 from piker.cli.times import local
+from piker.core.bars import PERIOD_AT
 from piker.quotes import Bar
 from piker.sharedbars import BarReader
+
+When = Callable[[int], str]
+"""How a time is shown."""
 
 LOOK_S = 0.1
 """How often the shared memory is looked at; looking costs microseconds."""
@@ -87,12 +92,12 @@ class Shown(Protocol):
 
 
 class Printer:
-    """Prints each bar once, when it is final."""
+    """Prints each bar once, when it is final; none that had ended before the first look."""
 
     def __init__(self, market: str, *, json: bool) -> None:
         self._market = market
         self._json = json
-        self._newest_ns = -1
+        self._newest_ns: int | None = None
 
     def __enter__(self) -> object:
         return self
@@ -102,19 +107,23 @@ class Printer:
 
     def show(self, reader: BarReader) -> None:
         """Print what has become final."""
-        for row in range(self._first_new(reader), reader.final):
+        if self._newest_ns is None:
+            self._newest_ns = clock.wall_ns() - reader.table.ints[PERIOD_AT]
+        for row in range(first_new(reader, self._newest_ns), reader.final):
             bar = reader.table.bar(row)
             self._newest_ns = bar.time_ns
             print(
-                msgspec.json.encode(bar).decode() if self._json else f"{self._market}  {_line(bar)}"
+                msgspec.json.encode(bar).decode() if self._json else f"{self._market}  {line(bar)}"
             )
         sys.stdout.flush()
 
-    def _first_new(self, reader: BarReader) -> int:
-        row = reader.final
-        while row > 0 and reader.table.bar(row - 1).time_ns > self._newest_ns:
-            row -= 1
-        return row
+
+def first_new(reader: BarReader, newest_ns: int) -> int:
+    """The first row that begins after that, of those that are final; looked for from the end."""
+    row = reader.final
+    while row > 0 and reader.table.time(row - 1) > newest_ns:
+        row -= 1
+    return row
 
 
 class Screen:
@@ -136,31 +145,39 @@ class Screen:
 
     def show(self, reader: BarReader) -> None:
         """Draw it."""
-        self._live.update(table(self._market, reader, self._rows), refresh=True)
+        self._live.update(newest(self._market, reader, self._rows), refresh=True)
 
 
-def table(title: str, reader: BarReader, rows: int) -> Any:
-    """The newest bars as a table for rich."""
+def newest(title: str, reader: BarReader, rows: int) -> Any:
+    """The newest bars as a table for rich; those that may still change are dim."""
+    final_ns = reader.table.bar(reader.final - 1).time_ns if reader.final else -1
+    return table(title, reader.bars(rows), final_ns=final_ns)
+
+
+def table(title: str, bars: Iterable[Bar], when: When = local, final_ns: int | None = None) -> Any:
+    """Bars as a table for rich; those after `final_ns`, if that is given, and parts are dim."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for name in ("time", "open", "high", "low", "close", "volume", "trades"):
         made.add_column(name, justify="right", min_width=8)
-    bars = reader.bars(rows)
-    final_ns = reader.table.bar(reader.final - 1).time_ns if reader.final else -1
+    made.add_column("")
     for bar in bars:
-        made.add_row(*_cells(bar), style="" if bar.time_ns <= final_ns else "dim")
+        is_final = final_ns is None or bar.time_ns <= final_ns
+        style = "" if is_final and not bar.partial else "dim"
+        made.add_row(*_cells(bar, when), "partial" * bar.partial, style=style)
     return made
 
 
-def _cells(bar: Bar) -> list[str]:
+def _cells(bar: Bar, when: When) -> list[str]:
     prices = [f"{price:.10g}" for price in (bar.open, bar.high, bar.low, bar.close)]
     trades = ["", ""] if bar.derived else [f"{bar.volume:g}", str(bar.trades)]
-    return [local(bar.time_ns), *prices, *trades]
+    return [when(bar.time_ns), *prices, *trades]
 
 
-def _line(bar: Bar) -> str:
-    started, open_, high, low, close, volume, trades = _cells(bar)
+def line(bar: Bar, when: When = local) -> str:
+    """A bar in a line."""
+    started, open_, high, low, close, volume, trades = _cells(bar, when)
     prices = f"open {open_}  high {high}  low {low}  close {close}"
     traded = f"  volume {volume}  trades {trades}" if trades else ""
-    return f"bar {started}  {prices}{traded}"
+    return f"bar {started}  {prices}{traded}{'  partial' * bar.partial}"

@@ -34,7 +34,7 @@ class Line(Struct, frozen=True, kw_only=True):
 
 class LineTick(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One tick; size is null where the venue gave none. derived is there, and true, if piker made
-    it and not the venue.
+    it and not the venue; delayed, if the venue shows it late, or as it was last.
     """
 
     kind: str
@@ -42,6 +42,7 @@ class LineTick(Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: float | None
     time_ns: int
     derived: bool = False
+    delayed: bool = False
 
 
 class JsonLines:
@@ -73,6 +74,7 @@ class JsonLines:
                     size=tick.size,
                     time_ns=tick.time_ns,
                     derived=tick.derived,
+                    delayed=tick.delayed,
                 )
                 for tick in ticks
             ),
@@ -179,7 +181,13 @@ class Board(Rows):
 
 
 _KINDS: tuple[Kind, ...] = ("bid", "ask", "trade", "dark_trade")
-_STYLES = {"live": "green", "stale": "bold red", "closed": "dim", "disconnected": "red"}
+_STYLES = {
+    "live": "green",
+    "delayed": "yellow",
+    "stale": "bold red",
+    "closed": "dim",
+    "disconnected": "red",
+}
 
 
 def _state(state: MarketState) -> str:

@@ -20,7 +20,7 @@ import trio
 from piker import client, pikerd
 from piker.accounts import PAPER
 from piker.cli import FAILED, INTERRUPTED, desk, explain, lines
-from piker.cli.bars import Printer, look, table
+from piker.cli.bars import Printer, first_new, look, newest
 from piker.cli.board import Board, Lines, Rows
 from piker.cli.following import Progress, again, follow
 from piker.cli.submit import new_oid
@@ -196,10 +196,9 @@ class Seen:
 
     def show(self, reader: BarReader) -> None:
         """Count bars that have become final."""
-        for row in range(reader.final):
-            time_ns = reader.table.bar(row).time_ns
-            self.bars += time_ns > self._newest_ns
-            self._newest_ns = max(self._newest_ns, time_ns)
+        new = first_new(reader, self._newest_ns)
+        self.bars += reader.final - new
+        self._newest_ns = max(self._newest_ns, reader.table.time(reader.final - 1))
 
 
 class AsLines(Seen):
@@ -246,7 +245,7 @@ class OnScreen(Seen):
     def show(self, reader: BarReader) -> None:
         """Draw the newest bars."""
         super().show(reader)
-        self._bars = table(f"{BARS_OF}, bars of 1 s", reader, SHOWN_BARS)
+        self._bars = newest(f"{BARS_OF}, bars of 1 s", reader, SHOWN_BARS)
 
     def _render(self) -> Any:
         from rich.console import Group

@@ -13,7 +13,7 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from piker import __version__, config, paths
+from piker import __version__, clock, config, paths
 from piker.cli import FAILED, symptoms, systemd, whose
 from piker.cli.arguments import parser
 from piker.cli.systemd import Told
@@ -21,6 +21,7 @@ from piker.core import diagnosis
 from piker.core.diagnosis import Finding, Whose
 from piker.errors import Refused, Unreachable
 from piker.lingering import lingers
+from piker.store import parquet
 from piker.store.credentials import NotKept
 
 CHECK_S = 15.0
@@ -70,7 +71,9 @@ def _of_any(manager: Whose) -> dict[str, Check]:
         "configuration": _one(_configuration),
         "credentials": _in_thread(_credentials),
         "disk": _one(lambda: diagnosis.room(symptoms.room())),
+        "history": _one(_history),
         "clock": _one(lambda: diagnosis.clock(symptoms.clock_facts())),
+        "calendars": _one(lambda: diagnosis.calendars(clock.wall_ns())),
     }
 
 
@@ -95,6 +98,14 @@ def _of_systemd(manager: Whose) -> dict[str, Check]:
 def _configuration() -> Finding:
     problem = symptoms.configuration_problem()
     return diagnosis.configuration(problem, [] if problem else map(str, config.files()))
+
+
+def _history() -> Finding:
+    try:
+        kept = symptoms.kept_markets()
+    except Refused:
+        return diagnosis.unknown("history", "the configuration is broken")
+    return diagnosis.history(parquet.problem(), kept)
 
 
 def _credentials() -> list[Finding]:

@@ -15,13 +15,15 @@ import trio
 from piker import client, paths
 from piker.cli import FAILED, desk, lines
 from piker.cli.arguments import parser, positive
+from piker.cli.times import dated
 from piker.core.wording import number
 from piker.interfaces.orders import Done, Ledger, LedgerLine, LedgerReply, SyncLedger
 from piker.store.backup import backup
 from piker.store.reading import open_copy
 
 ACTIONS = "show: the newest entries; sync ACCOUNT: reconcile it with its venue now; export [FILE]: \
-all as CSV; backup FILE: a copy of emsd's journal, which may be in use; no file is overwritten"
+all as CSV; import-flex FILE: enter the executions of a Flex report of Interactive Brokers; backup \
+FILE: a copy of emsd's journal, which may be in use; no file is overwritten"
 HEAD = (
     *("number", "time", "account", "market", "kind", "side", "size", "price", "fee"),
     *("fee_currency", "oid", "id", "revision", "source"),
@@ -34,17 +36,27 @@ PAGE = 1000
 def main(arguments: list[str]) -> int:
     """Do what is asked."""
     parse = parser("ledger", f"Fills, fees and adjustments. {ACTIONS}.", "export ledger.csv")
-    parse.add_argument("action", choices=["show", "sync", "export", "backup"])
+    parse.add_argument("action", choices=["show", "sync", "export", "import-flex", "backup"])
     parse.add_argument("target", nargs="?", help="of sync: the account; else a file")
-    parse.add_argument("--account", help="show, export: only of this account")
+    parse.add_argument("--account", help="show, export, import-flex: only of this account")
     parse.add_argument("--market", help="show, export: only of this market")
     parse.add_argument(
         "--last", type=positive, default=20, metavar="N", help="show so many; default: 20"
     )
     parse.add_argument("--file", type=Path, help="export: read this copy, emsd is not asked")
-    parse.add_argument("--json", action="store_true", help="show: an object an entry")
+    parse.add_argument(
+        "--zone", help="import-flex: of the report's times; default: America/New_York"
+    )
+    parse.add_argument(
+        "--dry-run", action="store_true", help="import-flex: say what would be, enter nothing"
+    )
+    parse.add_argument(
+        "--json", action="store_true", help="show: an object an entry; import-flex: an account"
+    )
     args = parse.parse_args(arguments)
     _check(parse, args)
+    if args.action == "import-flex":
+        return _import_flex(parse, args)
     if not args.file:
         args.account, args.market = trio.run(desk.narrowed, args.account, args.market)
     actions = {"show": _show, "sync": _sync, "export": _export, "backup": _backup}
@@ -52,8 +64,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _check(parse: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    if args.action in ("sync", "backup") and not args.target:
+    if args.action in ("sync", "backup", "import-flex") and not args.target:
         parse.error(f"expected {'an account' if args.action == 'sync' else 'a file'}")
+    if args.action != "import-flex" and (args.zone or args.dry_run):
+        parse.error(f"{'--zone' if args.zone else '--dry-run'} goes with import-flex")
+    if args.action == "import-flex" and args.market:
+        parse.error("--market goes with show and export")
     if args.action == "show" and args.target:
         parse.error(f"unrecognized arguments: {args.target}")
     if args.action != "export" and args.file:
@@ -100,12 +116,8 @@ def _table(entries: Iterable[LedgerLine], live: lines.Live) -> object:
         fee = " ".join(filter(None, [row["fee"], row["fee_currency"]]))
         cells = [row[name] for name in ("market", "kind", "side", "size", "price")]
         money = lines.styled_money(row["account"], live)
-        lines.add(table, row["number"], _local(time_ns), row["account"], money, *cells, fee)
+        lines.add(table, row["number"], dated(time_ns), row["account"], money, *cells, fee)
     return table
-
-
-def _local(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns // 1_000_000_000).astimezone().strftime("%F %T")
 
 
 def _row(line: LedgerLine) -> tuple[str, ...]:
@@ -121,7 +133,7 @@ def _row(line: LedgerLine) -> tuple[str, ...]:
     return (
         *(str(line.number), _utc(change.time_ns), change.account, change.market, change.kind, ""),
         *(number(change.size), number(change.price), "", "", "", change.adjustment_id),
-        *("", change.source),
+        *(str(change.revision or ""), change.source),
     )
 
 
@@ -183,6 +195,19 @@ def _write(file: IO[str], entries: Iterable[LedgerLine]) -> None:
     writer = csv.writer(file)
     writer.writerow(HEAD)
     writer.writerows(_row(entry) for entry in entries)
+
+
+def _import_flex(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    from piker.brokers.ib.flex import ZONE
+    from piker.cli import importflex
+
+    try:
+        zone = importflex.zone_named(args.zone or ZONE)
+    except ValueError as error:
+        parse.error(f"--zone: {error}")
+    return importflex.run(
+        Path(args.target), args.account, zone, dry_run=args.dry_run, json=args.json
+    )
 
 
 def _backup(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from piker.client import open_daemon
 from piker.errors import Refused, Unreachable
 from piker.interfaces.service import SERVICE, Health, HealthReply
 from piker.interfaces.supervisor import SUPERVISOR, Unit, Units, UnitsReply
-from piker.paths import manager, socket_path
+from piker.paths import ANSWERING, manager, socket_path
 
 HEALTH_TIMEOUT_S = 2.0
 
@@ -107,6 +107,8 @@ async def _conversations(unit: Told) -> int | None:
     if unit.active != "active" or not unit.unit.endswith(".service"):
         return None
     daemon, _, instance = unit.unit.removesuffix(".service").partition("@")
+    if daemon not in ANSWERING:
+        return None
     with suppress(Unreachable, Refused):
         async with open_daemon(daemon, instance or None, SERVICE) as client:
             health = await client.call(Health(), HealthReply, HEALTH_TIMEOUT_S)

@@ -10,10 +10,12 @@ import trio
 from msgspec import structs
 
 from piker import client
+from piker.accounts import Balance
 from piker.cli import desk, lines
 from piker.cli.arguments import parser
 from piker.cli.following import Progress, again
 from piker.cli.lines import Live
+from piker.cli.times import local
 from piker.core.wording import number, rounded
 from piker.interfaces.orders import AccountsReply, PositionLine, Positions, PositionsReply
 
@@ -40,7 +42,7 @@ async def _print(args: argparse.Namespace) -> None:
         reply = await emsd.call(Positions(account=args.account), PositionsReply)
     _show(args, reply, accounts)
     if not args.json:
-        for note in lines.notes(accounts, ()):
+        for note in (*_balances(args, accounts), *lines.notes(accounts, ())):
             print(note)
 
 
@@ -66,6 +68,28 @@ def _show(args: argparse.Namespace, reply: PositionsReply, accounts: AccountsRep
     else:
         lines.show(_table(wanted, live) if wanted else _nothing(args, accounts))
     sys.stdout.flush()
+
+
+def _balances(args: argparse.Namespace, accounts: AccountsReply) -> list[str]:
+    """A line for each account whose venue says what it is worth."""
+    live = lines.live_by_name(accounts)
+    return [
+        f"{lines.account(each.account, live)}: {_worth(each.balance)}"
+        for each in accounts.accounts
+        if each.balance and args.account in (None, each.account)
+    ]
+
+
+def _worth(balance: Balance) -> str:
+    sums = {
+        "worth": balance.net_liquidation,
+        "cash": balance.cash,
+        "margin": balance.margin,
+        "available": balance.available,
+        "buying power": balance.buying_power,
+    }
+    told = [f"{name} {number(value)}" for name, value in sums.items() if value is not None]
+    return f"{', '.join(told)} {balance.currency}, at {local(balance.asked_ns)}"
 
 
 def _nothing(args: argparse.Namespace, accounts: AccountsReply) -> str:

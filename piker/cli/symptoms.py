@@ -114,6 +114,8 @@ def places(whose: Whose) -> Iterator[Place]:
     for daemon in ("emsd", "paperboi"):
         its = f"piker-{daemon}" if system else me
         yield _place(paths.state_of(daemon), its, private=True, link=True)
+    for each in sorted((paths.state_of("datad") / "history").glob("*/")):
+        yield _place(each, "piker-datad" if system else me, private=True)
 
 
 def _below(directory: Path) -> list[Path]:
@@ -203,6 +205,12 @@ def configuration_problem() -> str:
     return ""
 
 
+def kept_markets() -> tuple[str, ...]:
+    """Those that the configuration has datad follow always, or record. Raises Refused."""
+    settings = config.load().datad
+    return tuple(dict.fromkeys((*settings.keep, *settings.record)))
+
+
 def live_accounts() -> tuple[str, ...]:
     """Those that the configuration lets trade. Raises Refused."""
     return tuple(name for name, account in config.load().accounts.items() if account.live)
@@ -248,7 +256,7 @@ async def unit_facts(told: tuple[Told, ...]) -> list[UnitFacts]:
 async def _version(told: Told) -> str:
     """Nothing of what isn't a daemon that runs, or doesn't answer who asks."""
     daemon, _, instance = told.unit.removesuffix(".service").partition("@")
-    if told.active != "active" or daemon not in (*paths.OF_A_PROVIDER, "emsd", "samplerd"):
+    if told.active != "active" or daemon not in paths.ANSWERING:
         return ""
     try:
         async with open_daemon(daemon, instance or None, INTROSPECTION) as client:

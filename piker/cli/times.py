@@ -1,6 +1,7 @@
 """Times for people: short, and local."""
 
 import time
+from datetime import datetime
 
 from piker import clock
 from piker.orders import Life
@@ -12,6 +13,11 @@ _VERSION_AT = 14
 def local(time_ns: int) -> str:
     """A time of day here."""
     return time.strftime("%H:%M:%S", time.localtime(time_ns / 1e9))
+
+
+def dated(time_ns: int) -> str:
+    """A date and a time of day here."""
+    return datetime.fromtimestamp(time_ns // 1_000_000_000).astimezone().strftime("%F %T")
 
 
 def short(time_ns: int | None) -> str:

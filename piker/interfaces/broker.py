@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from piker.accounts import Balance
 from piker.errors import Fault
 from piker.interfaces import Call, Interface, Method, Reply
 from piker.orders import BrokerEvent, Execution, Side, Tif
@@ -43,7 +44,12 @@ class Link(Struct, frozen=True, kw_only=True):
     """Whether the venue can be asked. It was lost in between, if it comes up twice in a row."""
 
     up: Annotated[bool, Meta(description="orders can be handed over")]
-    reason: Annotated[str, Meta(description="what it waits for, or what broke")] = ""
+    reason: Annotated[
+        str, Meta(description="what it waits for, or what broke; while up: why none is taken")
+    ] = ""
+    needs_login: Annotated[
+        bool, Meta(description="somebody has to log in there, or to confirm a login")
+    ] = False
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -166,6 +172,9 @@ class SnapshotReply(Reply, frozen=True, kw_only=True):
     ended: Annotated[tuple[EndedOrder, ...], Meta(description="those that ended since, if it says")]
     executions: Annotated[tuple[Execution, ...], Meta(description="newest revisions, oldest first")]
     holdings: Annotated[tuple[Holding, ...], Meta(description="all that aren't flat")]
+    balances: Annotated[
+        tuple[Balance, ...], Meta(description="of those accounts whose venue told it")
+    ] = ()
 
 
 class StaleSession(Fault, frozen=True, kw_only=True):

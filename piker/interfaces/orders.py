@@ -13,6 +13,7 @@ from piker.errors import Fault
 from piker.interfaces import Call, Interface, Method, Reply
 from piker.interfaces.broker import InvalidOrder, NotConnected, UnknownAccount
 from piker.interfaces.data import AmbiguousMarket, NoSuchMarket
+from piker.markets import AssetClass
 from piker.orders import Execution, Life, Order, OrderEvent, Outcome
 
 _OID = Meta(description="the order's id")
@@ -197,6 +198,65 @@ class SyncLedger(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
     account: Annotated[str, _ACCOUNT]
 
 
+class ImportedMarket(Struct, frozen=True, kw_only=True):
+    """What a report says of a market: enough to account for it where its provider no longer can."""
+
+    fqme: Annotated[str, Meta(description="fqme")]
+    venue_id: Annotated[str, Meta(description="the venue's own name of the market")]
+    description: Annotated[str, Meta(description="a line for people")]
+    asset_class: Annotated[AssetClass, Meta(description="kind of instrument")]
+    currency: Annotated[str, Meta(description="currency of prices")]
+    multiplier: Annotated[
+        Decimal,
+        Meta(description="currency units that one unit of the report's price moves one contract"),
+    ]
+
+
+class ImportExecutions(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Enter executions of long ago, that the venue no longer tells, into the ledger.
+
+    What is held stays as it is, since the venue has said that: adjustments that stood in for them
+    are less by as much, in the same transaction. The same again changes nothing. The account has
+    to be reached, and what is held there to be agreed.
+    """
+
+    account: Annotated[str, Meta(description="PROVIDER.LABEL")]
+    executions: Annotated[
+        tuple[Execution, ...], Meta(description="of this account, in the markets; at most 2000")
+    ]
+    markets: Annotated[tuple[ImportedMarket, ...], Meta(description="what they were done in")]
+    source: Annotated[str, Meta(description="where they come from, for people")]
+    dry_run: Annotated[
+        bool | None, Meta(description="true: say what would be, and enter nothing; default false")
+    ] = None
+
+
+class NotImported(Struct, frozen=True, kw_only=True):
+    """An execution that wasn't entered."""
+
+    exec_id: Annotated[str, Meta(description="the venue's id, without its revision")]
+    reason: Annotated[str, Meta(description="why, and what to do")]
+
+
+class ImportedTo(Struct, frozen=True, kw_only=True):
+    """A position before and after an import. What it holds is the same."""
+
+    before: Annotated[Position, Meta(description="as it was")]
+    after: Annotated[Position, Meta(description="as it is, or would be")]
+
+
+class ImportReply(Reply, frozen=True, kw_only=True):
+    """What was entered, or would be, in a dry run; it is on disk."""
+
+    new: Annotated[int, Meta(description="executions that were not known")]
+    corrected: Annotated[int, Meta(description="those that were, in an earlier revision")]
+    known: Annotated[int, Meta(description="those that were, as they are or later")]
+    refused: Annotated[tuple[NotImported, ...], Meta(description="those that were not entered")]
+    changes: Annotated[
+        tuple[ImportedTo, ...], Meta(description="the positions that earned another way, by market")
+    ]
+
+
 class Accounts(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The accounts that were used or are configured; with "more" again at every change."""
 
@@ -378,6 +438,7 @@ _TRADING = (
     Method("CancelAll", CancelAll, OidsReply),
     Method("Flatten", Flatten, OidsReply),
     Method("SyncLedger", SyncLedger, Done),
+    Method("ImportExecutions", ImportExecutions, ImportReply),
     Method("Resolve", Resolve, OrderReply),
     Method("AcceptPosition", AcceptPosition, Done),
     Method("Halt", Halt, Done),

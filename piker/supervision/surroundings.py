@@ -38,9 +38,6 @@ def surroundings(unit: ServiceUnit, private: Path) -> Iterator[dict[str, str]]:
     Raises OSError or BadUnit if something that the unit names can't be read.
     """
     env = {name: value for name, value in os.environ.items() if name not in _PERSONAL}
-    env |= unit.environment
-    for file in unit.environment_files:
-        env |= _read_environment(file)
     with ExitStack() as stack:
         if unit.load_credentials or unit.set_credentials:
             credentials = stack.enter_context(temporary(private / "credentials"))
@@ -56,6 +53,10 @@ def surroundings(unit: ServiceUnit, private: Path) -> Iterator[dict[str, str]]:
             env["RUNTIME_DIRECTORY"] = ":".join(
                 str(stack.enter_context(temporary(runtime))) for runtime in runtimes
             )
+        # last, as systemd has it: these may replace what it says itself
+        env |= unit.environment
+        for file in unit.environment_files:
+            env |= _read_environment(file)
         yield env
 
 

@@ -116,6 +116,54 @@ async def test_what_hangs_or_ends_is_reported_and_not_waited_for(
     assert found.detail.startswith(detail)
 
 
+@pytest.mark.parametrize("past", ["right_past", "quiet_past"])
+async def test_a_past_that_is_as_it_should_be_is_not_broken(
+    past: str, autojump_clock: MockClock
+) -> None:
+    provider = calm("open_history_client", f"{broken.__name__}:{past}")
+    report = await check_provider(provider, names=["s0000"], seconds=0.5)
+    assert report.broken == ()
+    assert outcomes(report)["open_history_client: gives bars of 60 s"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("past", "check", "detail"),
+    [
+        ("open_never", "opens and closes", "not done within 0.5 s"),
+        ("no_period", "says its periods and frames", "expected at least one period, were none"),
+        ("short_frame", "says its periods and frames", "expected a frame of at least 60 s, was 1"),
+        ("no_pace", "says its pace", "expected at least one question at once, was 0"),
+        ("empty_rate", "says its pace", "expected rates of at least 1 question in at most 86400"),
+        ("endless_rate", "says its pace", "expected rates of at least 1 question in at most 8640"),
+        ("not_a_pace", "says its pace", "expected pace to be a Pace, was (60, 600)"),
+        ("lost_past", "gives bars of 1 s", "VenueLost: the venue said goodbye"),
+        ("hung_past", "gives bars of 1 s", "not done within 0.5 s"),
+        ("eternal_past", "makes up no past", "expected no bars of 1970, were 1 of 1 s"),
+        ("late_end", "a frame as it was asked for", "expected a frame that ends at "),
+        ("early_begin", "a frame as it was asked for", "expected one from "),
+        ("odd_begin", "a frame as it was asked for", "expected it to begin on a period of 1 s"),
+        ("odd_bar", "bars begin on periods", "expected a bar on a period of 1 s, was 1000"),
+        ("backwards", "bars oldest first, each once", "expected bars oldest first, was "),
+        ("doubled", "bars oldest first, each once", "expected bars oldest first, was "),
+        ("outside", "bars inside their frame, whole", "expected a bar within its frame, was 0"),
+        ("too_new", "bars inside their frame, whole", "expected a bar within its frame, was "),
+        ("no_number", "bars with finite prices, low to high", "expected prices between low and"),
+        ("above_high", "bars with finite prices, low to high", "expected prices between low and"),
+        ("less_than_none", "bars with finite prices, low to high", "expected a volume and trades"),
+        ("not_derived", "bars with finite prices, low to high", "expected derived to be False"),
+    ],
+)
+async def test_a_broken_promise_of_the_past_is_found(
+    past: str, check: str, detail: str, autojump_clock: MockClock
+) -> None:
+    provider = calm("open_history_client", f"{broken.__name__}:{past}")
+    report = await check_provider(provider, names=["s0000"], seconds=0.5)
+    found = [each for each in report.broken if each.check == check]
+    assert found
+    assert found[0].detail.startswith(detail)
+    assert {each.endpoint for each in report.broken} == {"open_history_client"}
+
+
 async def test_a_market_that_trades_and_says_nothing_is_broken(autojump_clock: MockClock) -> None:
     provider = calm("stream_quotes", f"{__name__}:mute")
     report = await check_provider(provider, names=["s0000"], seconds=0.5)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from piker.cli.arguments import count, instant, per_cent, price, size
+from piker.cli.arguments import count, instant, moment, per_cent, price, size
 
 NOT_NUMBERS = (
     *("nan", "inf", "-inf", "1e3", "1E-3", "1_000", "1,5", "+1", "", " 1", ".5", "1.", "0x1"),
@@ -98,3 +98,28 @@ def test_what_is_no_instant_is_refused(text: str) -> None:
 def test_what_is_past_is_refused(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match=f"expected an instant to come, was '{text}'"):
         instant(text, ns(NOW))
+
+
+@pytest.mark.usefixtures("in_zurich")
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2h", datetime(2026, 11, 27, 13, 0, tzinfo=UTC)),
+        ("90s", datetime(2026, 11, 27, 14, 58, 30, tzinfo=UTC)),
+        ("30d", datetime(2026, 10, 28, 15, 0, tzinfo=UTC)),
+        ("15:30", datetime(2026, 11, 27, 14, 30, tzinfo=UTC)),
+        ("16:00", datetime(2026, 11, 27, 15, 0, tzinfo=UTC)),
+        ("16:30", datetime(2026, 11, 26, 15, 30, tzinfo=UTC)),
+        ("2026-11-02", datetime(2026, 11, 1, 23, 0, tzinfo=UTC)),
+        ("2026-07-02T15:30", datetime(2026, 7, 2, 13, 30, tzinfo=UTC)),
+        ("2026-11-02T15:30+00:00", datetime(2026, 11, 2, 15, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_one_that_was(text: str, meant: datetime) -> None:
+    assert moment(text, ns(NOW)) == ns(meant)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "25:00", "2026-13-01", "1969-12-31T00:00+00:00"])
+def test_what_is_no_moment_is_refused_by_its_value(text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=r"expected 2h, 30d, 15:30 or 2026-11-02T15:30"):
+        moment(text, ns(NOW))

@@ -1,7 +1,15 @@
 """piker bars: what becomes final, once."""
 
 import json
+import os
+from contextlib import closing
 
+import pytest
+
+from piker import clock
+from piker.cli.bars import Printer
+from piker.core.bars import NS
+from piker.sharedbars import BarReader, SharedBars
 from piker.supervision.supervisor import Supervisor
 from tests.cli.command import piker, running
 from tests.cli.terminal import in_terminal
@@ -47,3 +55,22 @@ async def test_a_period_of_which_no_bars_are_made_is_refused_with_those_there_ar
 async def test_an_unknown_market_is_refused(suite: Supervisor) -> None:
     said = "piker: The provider has no such market (market: zzz.replay)\n"
     assert await piker("bars", "zzz.replay") == (1, "", said)
+
+
+def test_bars_that_had_ended_before_the_first_look_are_not_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now_s = clock.wall_ns() // NS
+    with closing(SharedBars(EURUSD, 1, lambda fd, generation: None, capacity=9)) as bars:
+        printer = Printer(EURUSD, json=True)
+        printer.show(reader := BarReader(os.dup(bars.fd)))
+        reader.close()
+        for second in (now_s - 5, now_s - 4, now_s + 1, now_s + 2):
+            bars.take(second * NS, 1.0, 1.0, derived=False)
+        bars.writer.close((now_s + 9) * NS)
+        printer.show(reader := BarReader(os.dup(bars.fd)))
+        reader.close()
+    printed = [
+        json.loads(line)["time_ns"] // NS - now_s for line in capsys.readouterr().out.split()
+    ]
+    assert printed == [1, 2]

@@ -25,5 +25,5 @@ async def test_json_is_an_object_a_check() -> None:
 
 
 async def test_an_unknown_provider_is_refused_with_those_there_are() -> None:
-    said = "piker: No such provider is installed (provider: nonsense, known: replay, sim)\n"
+    said = "piker: No such provider is installed (provider: nonsense, known: ib, replay, sim)\n"
     assert await piker("brokercheck", "nonsense") == (1, "", said)

@@ -43,27 +43,27 @@ BAD = {
     "an unknown provider": (
         "[providers.nonsense]\na = 1",
         "providers.nonsense",
-        "expected one of replay, sim, was 'nonsense'",
+        "expected one of ib, replay, sim, was 'nonsense'",
     ),
     "a market that nobody would keep": (
         '[datad]\nkeep = ["eurusd.spot"]',
         "datad.keep",
-        "expected one of replay, sim at the end of 'eurusd.spot', was 'spot'",
+        "expected one of ib, replay, sim at the end of 'eurusd.spot', was 'spot'",
     ),
     "an account of an unknown provider": (
         '[accounts."nonsense.main"]\nlive = true',
         'accounts."nonsense.main"',
-        "expected one of replay, sim, was 'nonsense'",
+        "expected one of ib, replay, sim, was 'nonsense'",
     ),
     "limits of a market that nobody has": (
         '[risk.markets."eurusd.spot"]\nposition = 5',
         'risk.markets."eurusd.spot"',
-        "expected one of replay, sim at the end of 'eurusd.spot', was 'spot'",
+        "expected one of ib, replay, sim at the end of 'eurusd.spot', was 'spot'",
     ),
     "fees of an unknown provider": (
         "[paperboi.fees.nonsense]\npct = 0.1",
         "paperboi.fees.nonsense",
-        "expected one of replay, sim, was 'nonsense'",
+        "expected one of ib, replay, sim, was 'nonsense'",
     ),
     "a limit that is none": (
         "[risk]\norder_size = 'none'",

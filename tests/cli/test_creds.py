@@ -16,7 +16,8 @@ from piker.store import credentials
 from tests.cli.command import PATIENCE_S, PIKER, Ended, call, piker, running
 from tests.cli.terminal import Terminal, in_terminal
 from tests.fakes.simvenue import TOKEN
-from tests.torture.house import MAIN, a_house, an_order, configure, submit, until_ready
+from tests.torture.house import a_house, an_order, configure, submit, until_ready
+from tests.torture.sim import SIM
 
 SECRET = "hunter2-of-the-broker"
 SET = ("creds", "set", "sim")
@@ -197,7 +198,7 @@ async def test_each_that_a_provider_declares_is_asked_for_and_all_or_none_are_wr
         (
             "set nonsense",
             1,
-            "No such provider is installed (provider: nonsense, known: replay, sim)",
+            "No such provider is installed (provider: nonsense, known: ib, replay, sim)",
         ),
         ("set replay", 1, "replay needs no credential: it declares none"),
         ("set", 2, "expected a provider, such as sim"),
@@ -409,8 +410,8 @@ async def test_brokerd_under_pikerd_takes_the_token_that_was_set_so() -> None:
         assert status == 0
         assert out.endswith("brokerd@sim is handed it when it is next asked.\n")
         assert "any daemon of yours could read it" in out
-        await submit(an_order(MAIN))
-        await until_ready(MAIN)
+        await submit(an_order(SIM.main))
+        await until_ready(SIM.main)
         assert not [line for line in house.lines if TOKEN in line]
 
 
@@ -419,11 +420,11 @@ async def test_a_brokerd_that_runs_takes_another_after_the_command_that_is_shown
     await given("a-wrong-one", *SET)
     async with a_house() as house:
         with pytest.raises(Refused, match="the token is not known here"):
-            await submit(an_order(MAIN))
+            await submit(an_order(SIM.main))
         pid = house.pid("brokerd@sim")
         out = (await given(TOKEN, *SET)).out
         assert out.endswith(
             f"brokerd@sim runs with what it had; to have it start anew: kill {pid}\n"
         )
         await trio.run_process(["kill", str(pid)])
-        await until_ready(MAIN)
+        await until_ready(SIM.main)

@@ -22,7 +22,16 @@ from tests.cli.command import PIKER, piker
 from tests.cli.conftest import configure
 from tests.store.samples import happened, order
 
-OF_ANY = ["kernel", "permissions", "configuration", "credentials", "disk", "clock"]
+OF_ANY = [
+    "kernel",
+    "permissions",
+    "configuration",
+    "credentials",
+    "disk",
+    "history",
+    "clock",
+    "calendars",
+]
 LIVE = '[accounts."sim.main"]\nlive = true\n'
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can do this to a machine")
@@ -96,11 +105,22 @@ async def test_who_lingers_is_found_where_logind_notes_it(root: Path) -> None:
     assert (await findings())["lingering"]["level"] == "ok"
 
 
+async def test_what_keeps_history_is_looked_for() -> None:
+    assert (await findings())["history"]["text"] == "bars and ticks are kept on disk"
+
+
+def test_who_asks_for_history_is_found_in_the_configuration() -> None:
+    configure('[datad]\nkeep = ["a.b.sim", "c.d.sim"]\nrecord = ["c.d.sim", "e.f.sim"]\n')
+    assert symptoms.kept_markets() == ("a.b.sim", "c.d.sim", "e.f.sim")
+
+
 async def test_places_that_are_open_are_found_and_its_commands_mend_them(home: Path) -> None:
     credentials.prepare("sim")
     credentials.keep("sim", "token", b"a secret")
     configure("")
     paths.state_of("emsd").mkdir()
+    history = paths.state_of("datad") / "history" / "sim"
+    history.mkdir(parents=True)
     opened = [
         home / "run",
         home / "config/piker",
@@ -108,6 +128,7 @@ async def test_places_that_are_open_are_found_and_its_commands_mend_them(home: P
         credentials.directory(),
         credentials.path_of("sim", "token"),
         paths.state_of("emsd"),
+        history,
     ]
     for each in opened:
         each.chmod(0o777)

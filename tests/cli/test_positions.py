@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from piker.accounts import Adjustment, Fees, Position
+from piker.accounts import Adjustment, Balance, Fees, Position
+from piker.cli.times import local
 from piker.interfaces.orders import AccountsReply, LedgerLine, PositionLine, SyncLedger
 from piker.store.journal import open_journal
 from tests.cli.command import call, piker, running
@@ -74,6 +75,19 @@ async def test_a_table_of_what_is_held_says_the_account_and_keeps_fees_apart() -
         *("sim.main", "LIVE", "s0000.xsim.sim", "-7", "100.3333333", "101", "-4.666666667"),
         *("12.5", "0.5", "EUR,", "1.25", "USD", "USD"),
     ]
+
+
+async def test_what_an_account_is_worth_stands_below_what_it_holds() -> None:
+    emsd = with_positions()
+    worth = Balance(
+        account="sim.main", currency="CHF", asked_ns=FIRST_NS, cash=Decimal(-20), margin=None
+    )
+    emsd.accounts_now = AccountsReply(accounts=(PAPER, structs.replace(REAL, balance=worth)))
+    async with listening(emsd):
+        _, out, _ = await piker("positions", "--account", "sim.main")
+        _, others, _ = await piker("positions", "--account", "paper.replay")
+    assert out.splitlines()[-1] == f"sim.main (LIVE): cash -20 CHF, at {local(FIRST_NS)}"
+    assert "cash" not in others
 
 
 async def test_what_is_flat_is_shown_when_all_is_asked_for() -> None:

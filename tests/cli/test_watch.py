@@ -97,9 +97,15 @@ async def test_an_unknown_market_is_refused_with_those_that_are_like_it(suite: S
     assert await piker("watch", "eurusd.spt") == (1, "", said)
 
 
-async def test_a_provider_that_does_not_run_is_not_asked(suite: Supervisor) -> None:
+async def test_a_provider_that_is_not_installed_is_not_asked(suite: Supervisor) -> None:
+    status, _, err = await piker("watch", "mnq.cme.acme")
+    assert (status, err) == (1, "piker: The provider has no such market (market: mnq.cme.acme)\n")
+
+
+async def test_a_provider_that_nobody_serves_is_said_so_and_how_to(suite: Supervisor) -> None:
     status, _, err = await piker("watch", "mnq.cme.ib")
-    assert (status, err) == (1, "piker: The provider has no such market (market: mnq.cme.ib)\n")
+    assert status == 3
+    assert "`piker up ib`" in err
 
 
 async def test_a_rate_is_the_most_there_is_a_second(suite: Supervisor) -> None:

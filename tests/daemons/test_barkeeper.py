@@ -285,6 +285,14 @@ def test_mids_make_bars_of_a_market_without_trades(keep: Keep, clock: Clock) -> 
         ]
 
 
+def test_what_is_shown_late_makes_no_bar(keep: Keep, clock: Clock) -> None:
+    keeper, data = keep(), MarketData(MARKET, 0)
+    late = quote(structs.replace(tick("trade", 5, 0), delayed=True))
+    with keeper.reading(NAME, 1) as series:
+        keeper.take(data, data.take(late, clock.wall_ns, clock.boot_ns))
+        assert rows(series) == []
+
+
 def test_both_periods_take_every_tick(keep: Keep) -> None:
     keeper = keep()
     with keeper.reading(NAME, 1) as second, keeper.reading(NAME, 60) as minute:

@@ -325,3 +325,6 @@ async def test_the_status_line_says_link_session_and_orders() -> None:
         report = counter.brokerage.report()
         assert report.state == "degraded"
         assert report.status.startswith("fake: not connected (the gateway resets) · session held")
+        counter.dialog.say_link(Link(up=False, reason="a code is asked for", needs_login=True))
+        report = counter.brokerage.report()
+        assert report.status.startswith("fake: waits for a login (a code is asked for) · ")

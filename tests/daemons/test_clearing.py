@@ -25,7 +25,7 @@ from tests.fakes.tradinghouse import (
     flowing_time,
     later,
 )
-from tests.fakes.venue import EURUSD, quote
+from tests.fakes.venue import EURUSD, quote, tick
 
 __all__ = ["flowing_time"]
 pytestmark = pytest.mark.usefixtures("flowing_time")
@@ -104,6 +104,18 @@ async def test_a_stale_market_fires_nothing_until_it_speaks_again() -> None:
         await house.is_live(ask=1.25)
         assert (await house.life("d-1")).armed
     assert "is stale" in reply.warnings[0]
+
+
+async def test_a_market_that_is_shown_late_fires_nothing_until_it_is_shown_as_it_is() -> None:
+    async with a_house() as house:
+        await house.submit(dark(when="below"))
+        house.venue.say(quote(structs.replace(tick("ask", 1.0), delayed=True)))
+        await wait_all_tasks_blocked(0.005)
+        reply = await house.submit(dark("d-2", when="below"))
+        assert (await house.life("d-1")).armed
+        await house.is_live(ask=1.1)
+        await house.until("d-1", "open")
+    assert "is delayed" in reply.warnings[0]
 
 
 # --- a hole in the feed

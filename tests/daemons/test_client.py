@@ -14,9 +14,12 @@ from piker.errors import Fault, Refused, Unreachable
 from piker.interfaces.data import (
     DATA,
     AmbiguousMarket,
+    Backfill,
     Bars,
     BarsReply,
     DescribeMarket,
+    History,
+    HistoryReply,
     MarketReply,
     Match,
     NoSuchMarket,
@@ -49,6 +52,12 @@ class Knowing:
             raise Refused(self._fault)
         provider = next(iter(self._fqmes)).rpartition(".")[2]
         return MarketReply(market=market(resolve(call.name, self._fqmes, provider)))
+
+    async def history(self, call: History) -> HistoryReply:
+        raise AssertionError(f"expected nobody to ask for it, was {call}")
+
+    async def backfill(self, call: Backfill, stream: Stream) -> None:
+        raise AssertionError(f"expected nobody to ask for it, was {call}")
 
     async def search(self, call: Search) -> SearchReply:
         matches = [Match(fqme=fqme, description=call.pattern) for fqme in self._fqmes]

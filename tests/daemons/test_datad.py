@@ -9,9 +9,11 @@ import trio
 from msgspec import structs
 from trio.testing import wait_all_tasks_blocked
 
-from piker import sharedbars
-from piker.brokers import Dropped, Subscribed, VenueLost
+from piker import clock
+from piker.brokers import Ailing, Away, Dropped, Subscribed, VenueLost
+from piker.core import windows
 from piker.core.bars import NS
+from piker.core.calendars import named
 from piker.errors import Fault, Refused
 from piker.interfaces import Call
 from piker.interfaces.data import (
@@ -319,6 +321,37 @@ async def test_out_of_its_sessions_a_market_is_closed() -> None:
     assert times == [opens // NS, opens // NS + 60, closes // NS]
 
 
+@pytest.mark.parametrize(
+    ("needs_login", "said"), [(True, "waits for a login"), (False, "the venue is away")]
+)
+async def test_a_venue_that_is_waited_for_is_said_to_be_away_and_why(
+    needs_login: bool, said: str
+) -> None:
+    async with a_desk() as desk, desk.watching("eurusd") as replies:
+        await until(replies, "live")
+        desk.venue.say(Away(reason="a code is asked for", needs_login=needs_login))
+        _, lost = await until(replies, "disconnected")
+        assert lost.reason == "a code is asked for"
+        assert desk.datad.report().status.startswith(f"fake: {said} (a code is asked for) · ")
+        desk.venue.say(Subscribed(market=EURUSD))
+        await until(replies, "live")
+        assert desk.datad.report().status == "fake: connected · 1 live · 1 watcher"
+
+
+async def test_what_of_a_venue_does_not_work_is_said_until_it_does_or_the_venue_is_lost() -> None:
+    async with a_desk() as desk, desk.watching("eurusd") as replies:
+        await until(replies, "live")
+        for ended in (Ailing(reason=""), Away(reason="it is over")):
+            desk.venue.say(Ailing(reason="half of it is broken"))
+            await trio.testing.wait_all_tasks_blocked()
+            report = desk.datad.report()
+            assert report.status.startswith("fake: connected, but half of it is broken · ")
+            assert report.state == "degraded"
+            desk.venue.say(ended)
+            await trio.testing.wait_all_tasks_blocked()
+            assert "half of it" not in desk.datad.report().status
+
+
 async def test_with_its_venue_every_market_is_lost_and_comes_back() -> None:
     async with a_desk() as desk, desk.watching("eurusd") as replies:
         await until(replies, "live")
@@ -352,6 +385,15 @@ async def test_a_market_that_the_venue_drops_is_lost_alone() -> None:
         states = {each.name: each.state for each in desk.datad.report().components}
     assert (dropped.market, dropped.reason) == (GBPUSD.fqme, "delisted")
     assert states == {EURUSD.fqme: "live", GBPUSD.fqme: "disconnected"}
+
+
+async def test_a_market_whose_calendar_runs_out_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    future = structs.replace(EURUSD, fqme="if2612.cffex.fake", asset_class="future")
+    async with a_desk(future) as desk, desk.watching("if2612") as replies:
+        await until(replies, "live")
+        monkeypatch.setattr(clock, "wall_ns", lambda: named("XSHG").known[1])
+        (component,) = desk.datad.report().components
+    assert component.detail.startswith("when XSHG is closed is known until ")
 
 
 async def test_a_venue_that_is_away_is_asked_again_after_ever_longer_pauses() -> None:
@@ -446,18 +488,18 @@ async def test_where_there_are_no_trades_bars_are_made_of_the_mid_and_marked() -
 async def test_full_bars_are_followed_by_another_generation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sharedbars.CAPACITY, 1, 8)
+    monkeypatch.setattr(windows, "DAY_S", 3)
     async with a_desk() as desk, desk.reading("eurusd", 1) as replies:
         old, full = await anext(replies)
-        said = [tick("trade", float(n), 1.0, time_ns=WALL_NS + n * NS) for n in range(9)]
+        said = [tick("trade", float(n), 1.0, time_ns=WALL_NS + n * NS) for n in range(10)]
         desk.venue.say(*(quote(each) for each in said))
         new, renewed = await anext(replies)
         await wait_all_tasks_blocked()
-        assert full.bars(100) == bars_of(said[:8], 1)
-        assert renewed.bars(100) == bars_of(said[4:], 1)
+        assert full.bars(100) == bars_of(said[:9], 1)
+        assert renewed.bars(100) == bars_of(said[3:], 1)
     assert [(each.generation, each.reason, each.capacity) for each in (old, new)] == [
-        (1, "opened", 8),
-        (2, "full", 8),
+        (1, "opened", 9),
+        (2, "full", 9),
     ]
 
 

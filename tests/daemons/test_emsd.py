@@ -26,6 +26,7 @@ from piker.interfaces.orders import (
     Flatten,
     Halt,
     Halted,
+    ImportExecutions,
     Ledger,
     LedgerReply,
     Limits,
@@ -123,7 +124,7 @@ async def test_an_alert_is_told_at_a_trade_and_is_done() -> None:
 
 NUMBERS = ("NaN", "sNaN", "Infinity", "-Infinity")
 LARGEST = "1 to 1000000000000000 in steps of 1"
-ABOVE_0 = "above 0, as all prices of its kind, forex"
+ABOVE_0 = "above 0, as all prices of its kind, stock"
 TO_COME = "a time to come, before 2262"
 SLIPS = "0 to 1000000000000"
 
@@ -647,6 +648,14 @@ async def test_an_account_that_cannot_be_reached_is_an_error() -> None:
         await house.paperboi.end()
         fault = await house.refusal(order())
     assert repr(fault).startswith("AccountUnreachable(account='paper.fake', reason='paperboi@fake")
+
+
+@pytest.mark.parametrize("account", [PAPER, "paper", "nobody.main", "fake", ""])
+async def test_only_accounts_at_a_broker_have_executions_to_import(account: str) -> None:
+    configure(LIVE)
+    call = ImportExecutions(account=account, executions=(), markets=(), source="a report")
+    async with a_house() as house:
+        assert await house.refusal(call) == UnknownAccount(account=account, allowed=("fake.main",))
 
 
 async def test_positions_have_the_newest_price_also_after_a_restart() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 import trio.testing
@@ -12,7 +13,13 @@ from piker.brokers.sim.wire import describe
 from piker.fanout import Fanout
 from piker.feeds import Feed
 from piker.notify import Manager
+from piker.recording import Recording
 from piker.service import Service
+
+
+def nothing_recorded() -> Recording:
+    return Recording(Path("/nowhere"), lambda: None)
+
 
 MARKET = describe("s0000.xsim.sim")
 PROVIDER = Provider(name="sim", doc="", endpoints={})
@@ -23,6 +30,7 @@ class Venue:
 
     def __init__(self) -> None:
         self.subscriptions = 0
+        self.first: frozenset[str] = frozenset()
         self.done = trio.Event()
 
     async def stream(self, venue: object, wanted: Wanted, batches: Batches) -> None:
@@ -30,6 +38,7 @@ class Venue:
         have: set[str] = set()
         while True:
             markets = wanted.look()
+            self.first = wanted.first
             new = [market for market in markets if market.fqme not in have]
             have = {market.fqme for market in markets}
             self.subscriptions += len(new)
@@ -43,7 +52,9 @@ async def a_feed() -> AsyncIterator[tuple[Feed, Venue]]:
     """A feed that runs."""
     venue, manager = Venue(), Manager()
     service = Service("datad", "sim", manager)
-    feed = Feed(service, PROVIDER, venue.stream, None, BarKeeper(manager), Fanout())
+    feed = Feed(
+        service, PROVIDER, venue.stream, None, BarKeeper(manager), Fanout(), nothing_recorded()
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.run)
         yield feed, venue
@@ -83,6 +94,16 @@ async def test_what_was_wanted_between_a_look_and_the_wait_is_not_missed() -> No
     assert wanted.look() == frozenset([MARKET])
 
 
+async def test_what_orders_depend_on_comes_first_as_long_as_they_do() -> None:
+    async with a_feed() as (feed, venue):
+        with feed.following([MARKET]):
+            with feed.following([MARKET], first=True):
+                await trio.testing.wait_all_tasks_blocked()
+                assert venue.first == {MARKET.fqme}
+            await trio.testing.wait_all_tasks_blocked()
+            assert venue.first == frozenset()
+
+
 async def test_what_was_learnt_of_a_market_outlives_those_who_follow_it() -> None:
     async with a_feed() as (feed, _):
         with feed.following([MARKET]):
@@ -104,7 +125,7 @@ async def test_a_session_that_is_lost_in_a_nursery_is_lost_like_any_other() -> N
 
     manager = Manager()
     service = Service("datad", "sim", manager)
-    feed = Feed(service, PROVIDER, stream, None, BarKeeper(manager), Fanout())
+    feed = Feed(service, PROVIDER, stream, None, BarKeeper(manager), Fanout(), nothing_recorded())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.run)
         with feed.following([MARKET]):

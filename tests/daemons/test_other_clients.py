@@ -20,6 +20,8 @@ from piker.interfaces.data import DATA
 from piker.sharedbars import BarReader
 from tests.fakes.manager import Running, a_daemon
 
+OF_DATAD = ["org.varlink.service", "piker.Data", "piker.Store", "piker.Service"]
+
 
 async def varlink(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line of the package `varlink`."""
@@ -38,7 +40,12 @@ async def test_varlink_tells_who_it_is() -> None:
     async with a_daemon("datad", "replay") as daemon:
         done = await varlink("info", f"unix:{daemon.path}")
     assert "Product: datad@replay" in done.stdout
-    assert done.stdout.split()[-3:] == ["org.varlink.service", "piker.Data", "piker.Service"]
+    assert done.stdout.split()[-4:] == [
+        "org.varlink.service",
+        "piker.Data",
+        "piker.Store",
+        "piker.Service",
+    ]
 
 
 @pytest.mark.parametrize("interface", ["org.varlink.service", "piker.Data", "piker.Service"])
@@ -135,7 +142,12 @@ async def test_asyncvarlink_introspects() -> None:
 
     async with a_daemon("datad", "replay") as daemon:
         info, description = await by_asyncvarlink(daemon, talk)
-    assert info["interfaces"] == ["org.varlink.service", "piker.Data", "piker.Service"]
+    assert info["interfaces"] == [
+        "org.varlink.service",
+        "piker.Data",
+        "piker.Store",
+        "piker.Service",
+    ]
     assert description["description"] == describe(DATA)
 
 

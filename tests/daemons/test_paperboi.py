@@ -310,6 +310,7 @@ async def test_another_order_by_the_same_reference_is_refused() -> None:
         ({"limit": Decimal("-1.20")}, "limit"),
         ({"limit": Decimal("Infinity")}, "limit"),
         ({"market": "dax.xetra.fake"}, "market"),
+        ({"market": "dax!.xetra.fake"}, "market"),
         ({"market": "eurusd.fake"}, "market"),
         ({"market": "eurusd.spot.other"}, "market"),
         ({"market": ""}, "market"),

@@ -366,6 +366,18 @@ async def test_a_service_finds_what_systemd_would_give_it(suite: Suite) -> None:
     assert await suite.ask(f"mode {env['STATE_DIRECTORY']}") == "0o40700"
 
 
+async def test_what_a_unit_says_of_its_environment_counts_before_what_systemd_says(
+    suite: Suite,
+) -> None:
+    said = "StateDirectory=piker-a/parts/%i\nEnvironment=STATE_DIRECTORY=%S/piker-a\n"
+    suite.write("a@.service.d/more.conf", f"[Service]\n{said}")
+    await suite.supervisor.start("a@x.socket")
+    env = await suite.ask("env")
+    assert isinstance(env, dict)
+    assert env["STATE_DIRECTORY"] == f"{suite.root}/state/piker-a"
+    assert (suite.root / "state/piker-a/parts/x").is_dir()
+
+
 async def test_a_credential_is_loaded_and_one_that_is_absent_has_its_default(suite: Suite) -> None:
     (suite.root / "token").write_text("secret")
     suite.write(

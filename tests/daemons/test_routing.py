@@ -285,6 +285,43 @@ async def test_who_waits_for_an_account_that_fails_twice_is_told_so_at_once() ->
         assert trio.current_time() - began < routing.READY_S
 
 
+async def test_who_waits_for_an_account_whose_venue_is_away_is_told_so_at_once() -> None:
+    broker = Broker()
+    async with ready(broker) as (house, _):
+        broker.say_link(DOWN)
+        await trio.sleep(routing.DOWN_S)
+        began = trio.current_time()
+        with pytest.raises(Refused) as no:
+            await house.route.until_ready(ACCOUNT)
+        assert no.value.fault == AccountUnreachable(account=ACCOUNT, reason="the gateway resets")
+        assert trio.current_time() == began
+
+
+async def test_who_waits_for_an_account_whose_venue_was_just_lost_waits_a_little() -> None:
+    broker = Broker()
+    async with ready(broker) as (house, _), trio.open_nursery() as nursery:
+        broker.say_link(DOWN)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(house.route.until_ready, ACCOUNT)
+        await trio.sleep(routing.DOWN_S - 1)
+        broker.say_link(UP)
+    assert house.route.ready
+
+
+async def test_a_venue_that_was_away_before_the_broker_daemon_ended_may_be_back() -> None:
+    broker = Broker()
+    async with a_house() as house:
+        async with serving(broker):
+            broker.link = DOWN
+            house.route.want()
+            await trio.sleep(600)
+        broker.link = UP
+        await trio.sleep(600)
+        async with serving(broker):
+            await house.route.until_ready(ACCOUNT)
+            assert house.route.ready
+
+
 async def test_who_waits_for_an_account_has_it_tried_again_at_once() -> None:
     broker = Broker()
     async with a_house() as house:
@@ -593,6 +630,20 @@ async def test_an_unknown_order_that_is_nowhere_stays_so_where_absence_proves_no
         await trio.sleep(100)
         assert house.life().state == "unknown"
         assert 4 <= len(broker.asked) <= 6
+
+
+async def test_an_open_order_that_is_nowhere_is_its_owners_to_resolve_at_the_second_look() -> None:
+    broker = Broker()
+    broker.absence_proves = False
+    async with ready(broker) as (house, _):
+        await open_order(house, broker)
+        broker.orders = ()
+        looks = len(broker.asked)
+        await house.until_state("unknown")
+        assert len(broker.asked) in (looks + 2, looks + 3)
+        assert house.life().reason == "in no list of the venue, which proves nothing there"
+        broker.orders = (an_open_order(),)
+        await house.until_state("open")
 
 
 async def test_an_unknown_order_that_ended_filled_waits_for_its_executions() -> None:

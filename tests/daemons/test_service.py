@@ -303,14 +303,14 @@ async def test_a_datad_has_imported_all_that_it_will_need_when_it_is_ready() -> 
 async def test_every_call_of_an_unknown_provider_is_answered_so(asked: Call) -> None:
     async with a_daemon("datad", "nonsense") as daemon:
         fault = await fault_of(daemon.path, DATA, asked)
-        assert fault == UnknownProvider(provider="nonsense", known=("replay", "sim"))
+        assert fault == UnknownProvider(provider="nonsense", known=("ib", "replay", "sim"))
         assert await daemon.end() == 0
 
 
 async def test_what_cannot_work_says_so_in_its_health_and_status() -> None:
     async with a_daemon("datad", "nonsense") as daemon, daemon.client(SERVICE) as client:
         health = await client.call(Health(), HealthReply)
-    expected = "No such provider is installed (provider: nonsense, known: replay, sim)"
+    expected = "No such provider is installed (provider: nonsense, known: ib, replay, sim)"
     assert (health.state, health.status) == ("failed", expected)
     assert f"STATUS={expected}" in daemon.manager.said()
     assert "ERROR can't work: No such provider" in daemon.stderr()

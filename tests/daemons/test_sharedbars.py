@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
@@ -34,13 +34,15 @@ from piker.core.bars import (
     MAX_COVERED,
     NS,
     PERIOD_AT,
+    ROW,
     SEQUENCE_AT,
     BarWriter,
     Table,
     words,
 )
+from piker.core.rows import rows_of
 from piker.quotes import Bar
-from piker.sharedbars import CAPACITY, ROW, BarReader, NotBars, SharedBars
+from piker.sharedbars import CAPACITY, BarReader, Merging, NotBars, SharedBars
 
 CAPACITY_HERE = 16
 LATER = 1_700_000_000
@@ -93,6 +95,189 @@ def inherited(number: str) -> socket.socket:
 # --- the writer
 
 
+def test_what_is_filled_is_in_another_memfd_and_readers_keep_theirs() -> None:
+    with shared() as bars, closing(reader(bars.fd)) as before:
+        for at_s in (0, 1, 8, 9):
+            trade(bars, at_s, 5.0)
+        bars.writer.cover(LATER * NS, (LATER + 1) * NS + NS // 2)
+        bars.writer.cover((LATER + 8) * NS, (LATER + 10) * NS)
+        bars.writer.close((LATER + 20) * NS)
+        theirs = [venues(at_s) for at_s in (0, 1, 4, 8)]
+        bars.fill((LATER + 1) * NS, (LATER + 8) * NS, theirs[1:3])
+        assert seconds(before.bars(99)) == [0, 1, 8, 9]
+        with closing(reader(bars.fd)) as after:
+            assert seconds(after.bars(99)) == [0, 1, 4, 8, 9]
+            assert [bar.open for bar in after.bars(99)] == [5.0, 7.0, 7.0, 5.0, 5.0]
+            assert after.final == 5
+            assert after.coverage() == [(LATER * NS, (LATER + 10) * NS)]
+            assert (bars.generation, bars.renewed_by) == (2, "filled")
+
+
+Pairs = Sequence[tuple[float, float]]
+
+
+def stored(bars: SharedBars, rows: Iterable[int], covered: Pairs = ()) -> bool:
+    """Put in what the store has, after LATER."""
+    stretches = [((LATER * NS + int(a * NS)), LATER * NS + int(b * NS)) for a, b in covered]
+    with closing(bars.merging()) as merging:
+        merging.build(rows_of([venues(at_s) for at_s in rows]), stretches)
+        return merging.made is not None and bars.merge(merging)
+
+
+def test_what_is_stored_is_put_beside_what_was_seen_in_another_memfd() -> None:
+    with shared() as bars, closing(reader(bars.fd)) as before:
+        for at_s in (0, 1, 8, 9):
+            trade(bars, at_s, 5.0)
+        bars.writer.cover((LATER + 8) * NS, (LATER + 10) * NS)
+        bars.writer.close((LATER + 11) * NS)
+        assert stored(bars, [-5, 1, 8], [(-5, 2), (8, 9)])
+        assert seconds(before.bars(99)) == [0, 1, 8, 9]
+        with closing(reader(bars.fd)) as after:
+            assert seconds(after.bars(99)) == [-5, 0, 1, 8, 9]
+            assert [bar.open for bar in after.bars(99)] == [7.0, 5.0, 7.0, 5.0, 5.0]
+            assert (after.final, bars.generation, bars.renewed_by) == (4, 2, "filled")
+            stretches = [(a // NS - LATER, b // NS - LATER) for a, b in after.coverage()]
+            assert stretches == [(-5, 2), (8, 10)]
+
+
+def test_a_bar_that_is_being_made_goes_on_when_what_is_stored_was_put_in() -> None:
+    with shared() as bars:
+        trade(bars, 20, 5.0)
+        bars.writer.close((LATER + 21) * NS)
+        assert stored(bars, [0, 20], [(0, 21)])
+        assert not trade(bars, 20.5, 6.0)
+        with closing(reader(bars.fd)) as after:
+            assert [(bar.open, bar.high) for bar in after.bars(99)] == [(7.0, 7.0), (5.0, 6.0)]
+            assert after.coverage() == [(LATER * NS, (LATER + 19) * NS)]
+
+
+@pytest.mark.parametrize("closed_s", [0, 5, 10])
+def test_what_is_stored_of_the_future_is_not_put_in(closed_s: int) -> None:
+    with shared() as bars:
+        bars.writer.close((LATER + closed_s) * NS)
+        assert not stored(bars, [closed_s - 2, 99], [(closed_s - 2, 100)])
+        assert bars.generation == 1
+
+
+def test_of_what_is_stored_the_newest_is_put_in_as_far_as_there_is_room() -> None:
+    with shared() as bars:
+        trade(bars, 100)
+        bars.writer.close((LATER + 100) * NS)
+        assert stored(bars, range(50), [(0, 50)])
+        with closing(reader(bars.fd)) as after:
+            assert seconds(after.bars(99)) == [*range(40, 50), 100]
+            assert after.coverage() == [((LATER + 40) * NS, (LATER + 50) * NS)]
+
+
+def test_without_anything_stored_there_is_no_other_memfd() -> None:
+    with shared() as bars:
+        bars.writer.close((LATER + 100) * NS)
+        assert not stored(bars, [])
+        assert bars.generation == 1
+
+
+def test_a_period_that_is_stored_without_a_bar_is_covered() -> None:
+    with shared() as bars:
+        bars.writer.close((LATER + 100) * NS)
+        assert stored(bars, [], [(0, 50)])
+        with closing(reader(bars.fd)) as after:
+            assert (after.bars(9), len(after.coverage())) == ([], 1)
+
+
+def test_what_came_while_what_is_stored_was_put_in_is_there_too() -> None:
+    with shared() as bars, closing(reader(bars.fd)) as before:
+        trade(bars, 8, 5.0)
+        bars.writer.close((LATER + 12) * NS)
+        with closing(bars.merging()) as merging:
+            assert not any(trade(bars, at_s, 6.0) for at_s in (11, 12, 12.5))
+            merging.build(rows_of([venues(0)]), [(LATER * NS, (LATER + 1) * NS)])
+            assert not trade(bars, 13, 6.0)
+            bars.writer.cover((LATER + 11) * NS, (LATER + 13) * NS)
+            assert bars.merge(merging)
+        assert seconds(before.bars(99)) == [8, 11, 12, 13]
+        trade(bars, 13, 9.0)
+        with closing(reader(bars.fd)) as after:
+            assert seconds(after.bars(99)) == [0, 8, 11, 12, 13]
+            assert after.bars(1)[0].high == 9.0
+            stretches = [(a // NS - LATER, b // NS - LATER) for a, b in after.coverage()]
+            assert stretches == [(0, 1), (11, 13)]
+
+
+@contextmanager
+def merging(bars: SharedBars) -> Iterator[Merging]:
+    """Row 0 of the store is about to be put beside 8, which was seen."""
+    trade(bars, 8)
+    bars.writer.close((LATER + 12) * NS)
+    with closing(bars.merging()) as begun:
+        begun.build(rows_of([venues(0)]), [])
+        yield begun
+
+
+def test_what_is_stored_is_not_put_into_bars_that_became_others_meanwhile() -> None:
+    with shared() as bars, merging(bars) as begun:
+        bars.fill((LATER + 2) * NS, (LATER + 4) * NS, [venues(3)])
+        assert not bars.merge(begun)
+        with closing(reader(bars.fd)) as after:
+            assert (seconds(after.bars(99)), bars.generation) == ([3, 8], 2)
+
+
+def test_what_is_stored_is_not_put_in_where_what_came_meanwhile_has_no_room() -> None:
+    with shared() as bars, merging(bars) as begun:
+        assert not any(trade(bars, at_s) for at_s in range(11, 11 + CAPACITY_HERE - 1))
+        assert not bars.merge(begun)
+        assert stored(bars, [0], [(0, 10)])
+        with closing(reader(bars.fd)) as after:
+            assert seconds(after.bars(99)) == [*range(11, 26)]
+            assert after.coverage() == [((LATER + 9) * NS, (LATER + 10) * NS)]
+
+
+def test_what_is_stored_is_not_put_in_where_a_clock_that_went_back_let_a_bar_come_before() -> None:
+    with shared() as bars, merging(bars) as begun:
+        bars.writer.close((LATER + 9) * NS)
+        assert not trade(bars, 9)
+        assert not bars.merge(begun)
+        with closing(reader(bars.fd)) as after:
+            assert seconds(after.bars(99)) == [8, 9]
+
+
+def test_what_is_not_put_in_after_all_leaves_nothing() -> None:
+    with shared() as bars:
+        before = open_fds()
+        with merging(bars):
+            assert open_fds() > before
+        assert open_fds() == before
+
+
+def test_the_periods_whose_rows_are_the_stores_are_told() -> None:
+    with shared() as bars:
+        for at_s in (5, 6, 8):
+            trade(bars, at_s)
+        bars.writer.cover((LATER + 5) * NS, (LATER + 7) * NS)
+        bars.writer.close((LATER + 20) * NS)
+        with closing(bars.merging()) as begun:
+            rows = rows_of([venues(at_s) for at_s in (1, 2, 3, 4, 5, 8)])
+            begun.build(rows, [(LATER * NS, (LATER + 9) * NS)], (LATER + 2) * NS)
+            assert [(a // NS - LATER, b // NS - LATER) for a, b in begun.taken] == [(2, 5), (8, 9)]
+
+
+def test_the_periods_whose_rows_are_the_venues_are_told() -> None:
+    with shared() as bars:
+        for at_s in (5, 6, 8):
+            trade(bars, at_s)
+        bars.writer.cover((LATER + 5) * NS, (LATER + 7) * NS)
+        bars.writer.close((LATER + 20) * NS)
+        rows = [venues(at_s) for at_s in (2, 3, 4, 5)]
+        assert bars.fill((LATER + 2) * NS, (LATER + 9) * NS, rows) == [
+            ((LATER + 2) * NS, (LATER + 5) * NS)
+        ]
+
+
+def venues(at_s: int) -> Bar:
+    """As the venue has it."""
+    time_ns = (LATER + at_s) * NS
+    return Bar(time_ns=time_ns, open=7, high=7, low=7, close=7, volume=7, trades=7)
+
+
 def test_bars_are_there_for_a_reader_as_they_are_made() -> None:
     with shared() as bars, closing(reader(bars.fd)) as reading:
         assert not trade(bars, 0, 5.0)
@@ -115,7 +300,7 @@ def test_a_reader_is_given_the_newest_bars(newest: int, expected: list[int], clo
         assert seconds(reading.bars(newest)) == expected
 
 
-def test_when_it_is_full_the_newer_half_goes_on_in_another_and_readers_keep_theirs() -> None:
+def test_when_it_is_full_the_newest_two_thirds_go_on_in_another_and_readers_keep_theirs() -> None:
     with shared() as bars, closing(reader(bars.fd)) as before:
         assert not any(trade(bars, at_s) for at_s in range(CAPACITY_HERE))
         bars.writer.close((LATER + 16) * NS)
@@ -124,14 +309,14 @@ def test_when_it_is_full_the_newer_half_goes_on_in_another_and_readers_keep_thei
         assert bars.generation == bars.table.ints[GENERATION_AT] == 2
         with closing(reader(bars.fd)) as after:
             assert seconds(before.bars(99)) == [*range(16)]
-            assert seconds(after.bars(99)) == [*range(8, 17)]
-            assert (before.final, after.final, after.table.ints[LATE_AT]) == (14, 6, 3)
+            assert seconds(after.bars(99)) == [*range(5, 17)]
+            assert (before.final, after.final, after.table.ints[LATE_AT]) == (14, 9, 3)
 
 
 def test_bars_go_on_after_it_was_full() -> None:
     with shared() as bars:
         renewed = [at_s for at_s in range(100) if trade(bars, at_s)]
-        assert renewed == [16, *range(24, 100, 8)]
+        assert renewed == [16, *range(21, 100, 5)]
         with closing(reader(bars.fd)) as reading:
             assert seconds(reading.bars(3)) == [97, 98, 99]
 
@@ -160,8 +345,8 @@ def test_coverage_of_rows_that_were_left_behind_does_not_count() -> None:
         for at_s in range(CAPACITY_HERE + 1):
             trade(bars, at_s)
         with closing(reader(bars.fd)) as reading:
-            assert reading.coverage() == [((LATER + 8) * NS, (LATER + 16) * NS)]
-            assert reading.table.ints[KNOWN_FROM_AT] == (LATER + 8) * NS
+            assert reading.coverage() == [((LATER + 5) * NS, (LATER + 16) * NS)]
+            assert reading.table.ints[KNOWN_FROM_AT] == (LATER + 5) * NS
 
 
 def test_each_memfd_is_told_of_when_it_holds_what_it_goes_on_from() -> None:
@@ -174,7 +359,7 @@ def test_each_memfd_is_told_of_when_it_holds_what_it_goes_on_from() -> None:
     with closing(SharedBars("a", 1, stored, capacity=4)) as bars:
         for at_s in range(5):
             trade(bars, at_s)
-    assert told == [(1, []), (2, [2, 3])]
+    assert told == [(1, []), (2, [1, 2, 3])]
 
 
 def test_memory_is_used_as_rows_are_written() -> None:

@@ -19,6 +19,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from piker.core.description import describe
 from piker.core.framing import MAX_MESSAGE
 from piker.errors import Refused, Unreachable
+from piker.interfaces import Interface
 from piker.interfaces.introspection import (
     GetInfo,
     GetInterfaceDescription,
@@ -48,6 +49,7 @@ from tests.fakes.parrot import (
     nobody_holds_the_other_end,
 )
 from tests.fakes.peer import Peer, call, fault, refusal
+from tests.fakes.switchboard import a_switchboard
 
 SAY = "example.Parrot.Say"
 BROOD = "example.Parrot.Brood"
@@ -228,6 +230,17 @@ async def test_a_fault_arrives_with_its_values() -> None:
     async with a_cage() as cage:
         expected = fault("example.Parrot.Tired", after=2, wants=["nuts", "sleep"])
         assert await cage.peer().ask(SWEAR) == expected
+
+
+async def test_a_fault_of_two_interfaces_is_told_as_that_of_the_one_that_was_asked() -> None:
+    swear = PARROT.method(Swear)
+    macaw = Interface("example.Macaw", "Swears too.", (swear,), PARROT.faults)
+    server = Server("parrot.service", {PARROT: Parrot(), macaw: Parrot()})
+    async with a_switchboard(server) as board:
+        for interface in (PARROT, macaw):
+            with pytest.raises(Refused) as refused:
+                await board.client(interface).call(Swear(), Said)
+            assert refused.value.fault == Tired(after=2, wants=("nuts", "sleep"))
 
 
 async def test_a_method_that_does_not_exist_is_named() -> None:

@@ -25,12 +25,16 @@ from piker.interfaces.orders import (
     Done,
     Flatten,
     Halt,
+    ImportedTo,
+    ImportExecutions,
+    ImportReply,
     Ledger,
     LedgerLine,
     LedgerReply,
     Limits,
     LimitsReply,
     NoSuchOrder,
+    NotImported,
     OidsReply,
     OrderNews,
     OrderReply,
@@ -132,6 +136,8 @@ class Emsd:
         self.accounts_now = AccountsReply(accounts=(PAPER, REAL))
         self.positions_now: tuple[PositionLine, ...] = ()
         self.lines: tuple[LedgerLine, ...] = ()
+        self.not_imported: tuple[NotImported, ...] = ()
+        self.imported_to: tuple[ImportedTo, ...] = ()
         self.book_part = 100
         self.followers = 0
         self.watchers = 0
@@ -221,6 +227,16 @@ class Emsd:
 
     async def sync_ledger(self, call: SyncLedger) -> Done:
         return self._done(call)
+
+    async def import_executions(self, call: ImportExecutions) -> ImportReply:
+        self._note(call)
+        return ImportReply(
+            new=len(call.executions),
+            corrected=0,
+            known=0,
+            refused=self.not_imported,
+            changes=self.imported_to,
+        )
 
     async def accept_position(self, call: AcceptPosition) -> Done:
         return self._done(call)

@@ -1,5 +1,6 @@
 """A server in the test's own process; those who talk to it do so over socket pairs."""
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,9 +34,30 @@ class Switchboard:
         self._hang_ups.callback(client.close)
         return client
 
+    def client_of(self, uid: int, interface: Interface) -> Client:
+        """The same, but another user's: who it is the kernel tells by who connects, unix(7)."""
+        client = Client(Connection(self._connected(uid), takes_fds=True), interface, "server")
+        self._hang_ups.callback(client.close)
+        return client
+
     async def hang_up(self) -> None:
         """Everybody goes."""
         await self._hang_ups.aclose()
+
+    def _connected(self, uid: int) -> socket.socket:
+        ours = socket.socket(socket.AF_UNIX)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("")
+            listener.listen()
+            before = os.geteuid()
+            os.seteuid(uid)
+            try:
+                ours.connect(listener.getsockname())
+            finally:
+                os.seteuid(before)
+            theirs, _ = listener.accept()
+        self._nursery.start_soon(self.server.converse, theirs)
+        return ours
 
     def _conversation(self) -> socket.socket:
         ours, theirs = socket.socketpair()

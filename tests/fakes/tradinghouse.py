@@ -55,6 +55,7 @@ from piker.transport import listen
 from piker.varlink import Client, Server, open_client
 from tests.fakes.dialog import Dialog
 from tests.fakes.papershop import PROVIDER
+from tests.fakes.unkept import unkept
 from tests.fakes.venue import ENDPOINTS, EURUSD, Venue, quote, tick
 
 PATIENCE_S = 20
@@ -227,7 +228,7 @@ class House:
 
     async def _datad(self, stack: AsyncExitStack) -> Datad:
         service = Service("datad", "fake", Manager())
-        datad = Datad(service, PROVIDER, ENDPOINTS, self.venue, self.keep)
+        datad = Datad(service, PROVIDER, ENDPOINTS, self.venue, self.keep, archive=unkept())
         stack.callback(datad.close)
         await _serve(stack, "datad", (("fake", DATA),), datad)
         return datad

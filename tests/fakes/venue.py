@@ -4,12 +4,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from decimal import Decimal
 from math import inf
+from types import MappingProxyType
 from typing import Any
 
 import trio
 from msgspec import structs
 
 from piker import clock
+from piker.archive import Archive
 from piker.brokers import (
     Batch,
     Batches,
@@ -21,6 +23,7 @@ from piker.brokers import (
     VenueLost,
     Wanted,
 )
+from piker.core import windows
 from piker.datad import Datad
 from piker.errors import Refused
 from piker.interfaces.data import (
@@ -33,19 +36,22 @@ from piker.interfaces.data import (
     Watch,
     WatchReply,
 )
+from piker.interfaces.introspection import InvalidParameter
 from piker.markets import Market, MarketState
 from piker.notify import Manager
 from piker.quotes import Kind, Quote, Tick
 from piker.service import Service
 from piker.sharedbars import BarReader
 from piker.varlink import Server
+from tests.fakes.past import Past, open_history_client
 from tests.fakes.switchboard import Switchboard, a_switchboard
+from tests.fakes.unkept import unkept
 
 EURUSD = Market(
     fqme="eurusd.spot.fake",
     venue_id="EURUSD",
     description="Euro against dollar",
-    asset_class="forex",
+    asset_class="stock",  # at no exchange: foreign exchange is closed when tests run on a Sunday
     currency="USD",
     price_tick=Decimal("0.01"),
     size_tick=Decimal(1),
@@ -90,6 +96,7 @@ class Venue:
         self.session_times: list[float] = []
         self.away = ""
         self.mute = False
+        self.past = Past()
         self._script, self._scripted = trio.open_memory_channel[Batch | Exception](inf)
 
     def say(self, *events: FeedEvent) -> None:
@@ -106,6 +113,8 @@ class Venue:
             await trio.sleep_forever()
         if self.away:
             raise VenueLost(self.away)
+        if "!" in name:
+            raise Refused(InvalidParameter(parameter=f"market: expected one without !, was {name}"))
         found = [each for each in self.markets if each.fqme.startswith(name.lower())]
         if len(found) == 1:
             return found[0]
@@ -170,6 +179,9 @@ ENDPOINTS = {
     "open_symbol_search": open_symbol_search,
 }
 
+WITH_PAST = {**ENDPOINTS, "open_history_client": open_history_client}
+"""A provider that has a past, too."""
+
 
 class Desk:
     """A datad, its venue, and those who ask it."""
@@ -222,16 +234,30 @@ async def _with_readers(
 async def a_desk(
     *markets: Market,
     keep: Sequence[str] = (),
+    record: Sequence[str] = (),
     limit: int = 100,
     endpoints: Mapping[str, Any] = ENDPOINTS,
+    left: Mapping[str, int] = MappingProxyType({}),
+    archive: Archive | None = None,
+    past: Past | None = None,
+    days: Mapping[int, int] = windows.DAYS,
+    patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Desk]:
-    """A datad that runs, of which nothing is left when all have hung up."""
+    """A datad that runs, of which nothing is left when all have hung up.
+
+    `archive`: what is kept on disk; without, nothing is. It stays the caller's.
+    `left`: descriptors that its manager has kept of a datad before, by name; they become its own.
+    """
     venue = Venue(*markets)
+    venue.past = past or venue.past
     provider = Provider("fake", "In a test's hands.", {}, limits=Limits(markets=limit))
-    service = Service("datad", "fake", Manager())
-    datad = Datad(service, provider, endpoints, venue, keep)
+    manager = Manager()
+    manager.stored = {name: [fd] for name, fd in left.items()}
+    service = Service("datad", "fake", manager)
+    kept = archive or unkept()
+    datad = Datad(service, provider, endpoints, venue, keep, record, archive=kept, days=days)
     try:
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(patience_s):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(datad.run)
                 async with a_switchboard(Server(service.unit, datad.handlers)) as board:

@@ -18,7 +18,8 @@ class Settings(brokers.Settings, frozen=True, kw_only=True, forbid_unknown_field
     recordings: Annotated[
         tuple[str, ...],
         Meta(
-            description="recordings of one's own, NAME.csv or NAME.csv.gz, or directories of them; "
+            description="recordings of one's own, NAME.csv, NAME.csv.gz or NAME.parquet, or "
+            "directories of them, or that datad recorded to; "
             "one whose name is also a shipped one's is taken in its place"
         ),
     ] = ()

@@ -159,7 +159,10 @@ async def _play_passes(clock: Clock, timeline: Timeline, batches: Batches) -> No
 async def _play_pass(clock: Clock, timeline: Timeline, batches: Batches) -> None:
     while (due_ns := timeline.due_ns()) is not None:
         await clock.reach(due_ns)
-        await batches.send(timeline.take(clock.now_ns(), BATCH, boot_ns()))
+        if edge := timeline.edge():
+            await batches.send([edge])
+        else:
+            await batches.send(timeline.take(clock.now_ns(), BATCH, boot_ns()))
 
 
 def _check(settings: Settings) -> None:

@@ -28,7 +28,7 @@ async def open_symbol_search(venue: Venue) -> AsyncIterator[Find]:
 async def _match(venue: Venue, fqme: str) -> Match:
     """A recording that can't be read is found too, and says why."""
     try:
-        header = await venue.library.header(venue.names[fqme])
+        description = await venue.library.description(venue.names[fqme])
     except Refused as no:
         return Match(fqme=fqme, description=say(no.fault))
-    return Match(fqme=fqme, description=header.description)
+    return Match(fqme=fqme, description=description)

@@ -4,11 +4,13 @@ One constant a pass is added to times and sessions alike. The first pass begins 
 opened; between two passes lies a seam, which is in no session.
 """
 
-from bisect import bisect_right
-from datetime import time
+from bisect import bisect_left, bisect_right
+from datetime import UTC, datetime, time
 
-from piker.brokers.replay.translate import describe, quotes
-from piker.brokers.replay.wire import Recording, instant
+from piker.brokers import Dropped, Subscribed
+from piker.brokers.replay.ticks import TickRecording
+from piker.brokers.replay.translate import AnyRecording, describe, quotes
+from piker.brokers.replay.wire import instant
 from piker.markets import Market, Session
 from piker.quotes import Quote
 
@@ -25,7 +27,7 @@ class Timeline:
     """
 
     def __init__(
-        self, fqme: str, recording: Recording, opened_ns: int, loop: bool, start: str | None
+        self, fqme: str, recording: AnyRecording, opened_ns: int, loop: bool, start: str | None
     ) -> None:
         self._fqme = fqme
         self._recording = recording
@@ -33,21 +35,41 @@ class Timeline:
         self._start_ns = start_ns = start_of(recording, start)
         self._opened_ns = opened_ns
         self._sessions = _since(start_ns, recording.sessions)
-        self._pass_ns = self._sessions[-1].close_ns - start_ns + SEAM_NS
+        self._pass_ns = recording.end_ns - start_ns + SEAM_NS
         self._first_row = bisect_right(recording.times, start_ns - 1)
+        holes = recording.holes if isinstance(recording, TickRecording) else ()
+        self._edges = [edge for hole in holes if hole[1] > start_ns for edge in hole]
         self.number = 0
         self.row = self._first_row
+        self._edge = 0
 
     def seek(self, now_ns: int) -> None:
         """Go to the first row after now."""
         self.number = self._number_at(now_ns)
         until = now_ns - self._shift_ns(self.number)
         self.row = bisect_right(self._recording.times, until, self._first_row)
+        self._edge = bisect_right(self._edges, until) // 2 * 2
 
     def due_ns(self) -> int | None:
-        """When the next row is due; None: this pass has no more."""
-        times = self._recording.times
-        return times[self.row] + self._shift_ns(self.number) if self.row < len(times) else None
+        """When the next row or end of a hole is due; None: this pass has no more."""
+        due = (*self._recording.times[self.row : self.row + 1], *self._coming_edge())
+        return min(due) + self._shift_ns(self.number) if due else None
+
+    def edge(self) -> Subscribed | Dropped | None:
+        """What a hole of the recording begins or ends with, if that comes before the next row."""
+        due = (*self._coming_edge(), *self._recording.times[self.row : self.row + 1])
+        if self._edge == len(self._edges) or due[0] > min(due):
+            return None
+        self._edge += 1
+        if self._edge % 2 == 0:
+            return Subscribed(market=self.market())
+        end_ns = self._edges[self._edge] + self._shift_ns(self.number)
+        until = datetime.fromtimestamp(end_ns // 10**9, UTC)
+        reason = f"the recording has a hole until {until:%Y-%m-%d %H:%M:%S} UTC"
+        return Dropped(market=self._fqme, reason=reason)
+
+    def _coming_edge(self) -> list[int]:
+        return self._edges[self._edge : self._edge + 1]
 
     def take(self, now_ns: int | None, most: int, seen_ns: int) -> list[Quote]:
         """The quotes that are due by now, at most so many; None: due or not."""
@@ -55,6 +77,8 @@ class Timeline:
         if now_ns is not None:
             now_ns -= self._shift_ns(self.number)
             until = bisect_right(self._recording.times, now_ns, self.row)
+        for edge_ns in self._coming_edge():
+            until = min(until, bisect_left(self._recording.times, edge_ns, self.row))
         rows = range(self.row, min(until, self.row + most))
         self.row = rows.stop
         shift_ns = self._shift_ns(self.number)
@@ -66,6 +90,7 @@ class Timeline:
             return None
         self.number += 1
         self.row = self._first_row
+        self._edge = 0
         return self._start_ns + self._shift_ns(self.number)
 
     def market(self, now_ns: int | None = None) -> Market:
@@ -89,9 +114,9 @@ class Timeline:
         return self._opened_ns + number * self._pass_ns - self._start_ns
 
 
-def start_of(recording: Recording, start: str | None) -> int:
-    """From which recorded time to play. What the recording doesn't have is its first session."""
-    first_ns, end_ns = recording.sessions[0].open_ns, recording.sessions[-1].close_ns
+def start_of(recording: AnyRecording, start: str | None) -> int:
+    """From which recorded time to play. What the recording doesn't have is its beginning."""
+    first_ns, end_ns = recording.begin_ns, recording.end_ns
     wanted_ns = recording.start_ns if start is None else parse_start(start, first_ns)
     return wanted_ns if first_ns <= wanted_ns < end_ns else first_ns
 

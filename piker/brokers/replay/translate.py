@@ -2,15 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 
+from msgspec import structs
+
+from piker.brokers.replay.ticks import TickRecording
 from piker.brokers.replay.wire import SIDES, Recording
 from piker.markets import Market, Session
 from piker.quotes import Kind, Quote, Tick
 
 Side = tuple[Kind, Sequence[float], Sequence[float] | None]
+AnyRecording = Recording | TickRecording
 
 
-def describe(fqme: str, recording: Recording, sessions: tuple[Session, ...]) -> Market:
+def describe(fqme: str, recording: AnyRecording, sessions: tuple[Session, ...]) -> Market:
     """The market of a recording, with the sessions that it has now."""
+    if isinstance(recording, TickRecording):
+        return structs.replace(recording.market, fqme=fqme, sessions=sessions)
     header, columns = recording.header, recording.columns
     return Market(
         fqme=fqme,
@@ -30,9 +36,12 @@ def describe(fqme: str, recording: Recording, sessions: tuple[Session, ...]) -> 
 
 
 def quotes(
-    fqme: str, recording: Recording, rows: range, shift_ns: int, seen_ns: int
+    fqme: str, recording: AnyRecording, rows: range, shift_ns: int, seen_ns: int
 ) -> list[Quote]:
-    """The quotes of these rows, shifted in time."""
+    """The quotes of these rows, or messages, shifted in time."""
+    if isinstance(recording, TickRecording):
+        each = (recording.ticks.ticks(recording.rows(row), shift_ns, seen_ns) for row in rows)
+        return [Quote(market=fqme, ticks=tuple(ticks)) for ticks in each]
     columns, times = recording.columns, recording.times
     sides: list[Side] = [
         (kind, columns[price], columns.get(size)) for kind, price, size in SIDES if price in columns

@@ -56,10 +56,11 @@ COLUMNS = (*PRICES, *PRICES.values())
 
 
 class BadRecording(Exception):
-    """A recording that can't be played: in which line, and what was expected."""
+    """A recording that can't be played: in which line, or row, and what was expected."""
 
-    def __init__(self, line: int, problem: str) -> None:
-        super().__init__(f"line {line}: {problem}")
+    def __init__(self, line: int, problem: str, unit: str = "line") -> None:
+        self.where = f"{unit} {line}"
+        super().__init__(f"{self.where}: {problem}")
         self.line = line
         self.problem = problem
 
@@ -91,6 +92,16 @@ class Recording:
     start_ns: int
     times: Sequence[int]
     columns: Mapping[str, Sequence[float]]
+
+    @property
+    def begin_ns(self) -> int:
+        """Its first instant."""
+        return self.sessions[0].open_ns
+
+    @property
+    def end_ns(self) -> int:
+        """The first instant after it."""
+        return self.sessions[-1].close_ns
 
 
 def parse(lines: Iterable[str]) -> Recording:

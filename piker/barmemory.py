@@ -1,0 +1,110 @@
+"""Bars that one process hands to another in memory: a table that never changes, or memory lent.
+
+A table has the layout of shared bars (piker/sharedbars.py) and is sealed against every change.
+Memory that is lent is anybody's to write who got it, but has one size for ever: who reads it takes
+a copy first, which nobody changes while it is looked at.
+"""
+
+import fcntl
+import mmap
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from piker.core.bars import (
+    FINAL_AT,
+    HEADER_WORDS,
+    KNOWN_FROM_AT,
+    LAST_AT,
+    MAX_COVERED,
+    ROW,
+    ROW_WORDS,
+    BarWriter,
+    Table,
+    words,
+)
+from piker.core.spans import Pair
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ROW_BYTES: Final = 8 * ROW_WORDS
+SIZE: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+
+
+def sealed(name: str, period_s: int, rows: "np.ndarray", covered: Sequence[Pair]) -> int:
+    """A descriptor of a table of these rows (dtype ROW), all final, which the caller closes.
+
+    Of more stretches than fit the newest are told, and from when on they count.
+    """
+    import numpy as np
+
+    fd = _made(name, 8 * words(len(rows)))
+    with mmap.mmap(fd, 8 * words(len(rows))) as memory:
+        table = Table(memoryview(memory))
+        table.format(len(rows), period_s, 1)
+        there = np.frombuffer(memory, dtype=ROW, count=len(rows), offset=8 * HEADER_WORDS)
+        there[:] = rows
+        del there
+        table.ints[LAST_AT] = table.ints[FINAL_AT] = len(rows)
+        _cover(table, covered)
+        table.release()
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SIZE | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
+    return fd
+
+
+class Lent:
+    """Memory for rows that others put there. `fd` stays ours to close, by `close`."""
+
+    def __init__(self, name: str, capacity: int) -> None:
+        import numpy as np
+
+        self.capacity = capacity
+        self._copy = np.empty(0, dtype=ROW)
+        self.fd = _made(name, capacity * ROW_BYTES)
+        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, SIZE | fcntl.F_SEAL_SEAL)
+
+    def rows(self, count: int) -> "np.ndarray":
+        """A copy of the first rows, dtype ROW, which holds until the next is asked for.
+
+        Its memory is used again: to be given fresh memory takes as long as to copy.
+        """
+        import numpy as np
+
+        if len(self._copy) < count:
+            self._copy = np.empty(count, dtype=ROW)
+        rows = self._copy[:count]
+        into = rows.data.cast("B") if count else memoryview(b"")
+        at = 0
+        while at < len(into):
+            at += os.preadv(self.fd, [into[at:]], at)
+        return rows
+
+    def close(self) -> None:
+        """Let go of it; who has it too keeps it."""
+        os.close(self.fd)
+
+
+def borrowed(fd: int, capacity: int) -> "np.ndarray":
+    """The rows of memory that was lent, to be written; closes the descriptor. Raises OSError."""
+    import numpy as np
+
+    try:
+        memory = mmap.mmap(fd, capacity * ROW_BYTES)
+    finally:
+        os.close(fd)
+    return np.frombuffer(memory, dtype=ROW, count=capacity)
+
+
+def _made(name: str, size: int) -> int:
+    fd = os.memfd_create(f"piker:{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    return fd
+
+
+def _cover(table: Table, covered: Sequence[Pair]) -> None:
+    writer = BarWriter(table)
+    if len(covered) > MAX_COVERED:
+        table.ints[KNOWN_FROM_AT] = covered[-MAX_COVERED][0]
+    for from_ns, to_ns in covered[-MAX_COVERED:]:
+        writer.cover(from_ns, to_ns)

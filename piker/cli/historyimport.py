@@ -1,0 +1,177 @@
+"""piker history import: bars out of somebody else's file.
+
+The file is read here, where the person may read it, and checked; datad checks again what it keeps.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from piker import clock, storeclient
+from piker.cli import FAILED, desk, historyread
+from piker.cli.historytimes import named, span_of
+from piker.core.bars import NS
+from piker.core.rowfaults import utc
+from piker.interfaces.store import Conflict, ImportBars, ImportRowsReply
+from piker.store.foreign import Asked, Foreign
+from piker.store.foreignfiles import BadFile
+
+MAX_SOURCE = 200
+
+
+class BadRow(Struct, frozen=True, kw_only=True):
+    """A row that can't be true."""
+
+    where: str
+    why: str
+
+
+class Imported(Struct, frozen=True, kw_only=True):
+    """What came of a file: what --json prints."""
+
+    file: str
+    market: str
+    period_s: int
+    imported: bool
+    """Whether the good rows were handed in."""
+    read: int
+    bad: int
+    counts: Mapping[str, int]
+    bad_rows: tuple[BadRow, ...]
+    guessed: tuple[str, ...]
+    added: int = 0
+    changed: int = 0
+    kept: int = 0
+    conflicts: int = 0
+    shown: tuple[Conflict, ...] = ()
+
+
+def run(file: Path, market: str, asked: Asked, *, skip: bool, complete: bool, json: bool) -> int:
+    """Do it; gives the exit status. Raises Refused or Unreachable."""
+    return trio.run(_run, file, market, asked, skip, complete, json)
+
+
+async def _run(
+    file: Path, market: str, asked: Asked, skip: bool, complete: bool, json: bool
+) -> int:
+    try:
+        found = await historyread.read(file, asked, clock.wall_ns())
+    except BadFile as error:
+        desk.say(f"{file}: {error}")
+        return FAILED
+    bad = found.read - len(found.rows)
+    takes = bool(len(found.rows)) and (skip or not bad)
+    fqme = market
+    replies: list[ImportRowsReply] = []
+    if takes:
+        fqme, replies = await _handed_in(file, market, asked, found, complete, quiet=json)
+    imported = _imported(file, fqme, asked, found, replies, takes)
+    if json:
+        print(msgspec.json.encode(imported).decode())
+    else:
+        _show(imported, found, skip)
+    return 0 if takes else FAILED
+
+
+async def _handed_in(
+    file: Path, market: str, asked: Asked, found: Foreign, complete: bool, *, quiet: bool
+) -> tuple[str, list[ImportRowsReply]]:
+    """Have datad keep the rows, piece by piece."""
+    call = ImportBars(market=market, period_s=asked.period_s, source=_source(file))
+    rows, replies = found.rows, []
+    end_ns = int(rows["time_ns"][-1]) + asked.period_s * NS
+    async with storeclient.importing(call) as importing:
+        with _Progress(len(rows), quiet=quiet) as progress:
+            for begin, end in importing.pieces(rows):
+                to_ns = int(rows["time_ns"][end]) if end < len(rows) else end_ns
+                replies.append(await importing.take(rows[begin:end], to_ns if complete else None))
+                progress.advance(end - begin)
+    return importing.market, replies
+
+
+class _Progress:
+    """A bar on the terminal; elsewhere nothing."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self._progress = Progress(console=console, disable=quiet or not console.is_terminal)
+        self._task = self._progress.add_task("import", total=total)
+
+    def __enter__(self) -> "_Progress":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def advance(self, rows: int) -> None:
+        """So many more are done."""
+        self._progress.advance(self._task, rows)
+
+
+def _source(file: Path) -> str:
+    """The file's name, as far as it can be told."""
+    name = "".join(each if each.isprintable() else "?" for each in file.name)
+    return name[:MAX_SOURCE]
+
+
+def _imported(
+    file: Path,
+    market: str,
+    asked: Asked,
+    found: Foreign,
+    replies: list[ImportRowsReply],
+    takes: bool,
+) -> Imported:
+    shown = [conflict for each in replies for conflict in each.shown]
+    return Imported(
+        file=str(file),
+        market=market,
+        period_s=asked.period_s,
+        imported=takes,
+        read=found.read,
+        bad=found.read - len(found.rows),
+        counts=found.counts,
+        bad_rows=tuple(BadRow(where=each.where, why=each.why) for each in found.bad),
+        guessed=found.guessed,
+        added=sum(each.added for each in replies),
+        changed=sum(each.changed for each in replies),
+        kept=sum(each.kept for each in replies),
+        conflicts=sum(each.conflicts for each in replies),
+        shown=tuple(shown[:20]),
+    )
+
+
+def _show(imported: Imported, found: Foreign, skip: bool) -> None:
+    for guess in imported.guessed:
+        desk.say(f"{imported.file}: {guess}")
+    for row in imported.bad_rows:
+        desk.say(f"{imported.file}: {row.where}: {row.why}")
+    if imported.bad:
+        counts = ", ".join(f"{count} {what}" for what, count in imported.counts.items())
+        desk.say(f"{imported.file}: {imported.bad} of {imported.read} rows are bad: {counts}")
+    if not imported.imported:
+        others = "" if skip else "; --skip-bad imports the others"
+        desk.say(f"{imported.file}: nothing was imported{others if len(found.rows) else ''}")
+        return
+    first, last = span_of(found.rows, imported.period_s)
+    print(
+        f"{imported.market} {named(imported.period_s)}: {imported.added} new, {imported.changed} "
+        f"changed, {imported.kept} there already; {utc(first)} to {utc(last)}"
+    )
+    for each in imported.shown:
+        verb = "was" if each.replaced else "stays"
+        known, told = (_prices(values) for values in (each.known, each.told))
+        print(f"{utc(each.time_ns)}: {verb} {known}, the file has {told}")
+    if imported.conflicts > len(imported.shown):
+        print(f"and {imported.conflicts - len(imported.shown)} more that differ")
+
+
+def _prices(values: tuple[float, ...]) -> str:
+    return " ".join(f"{each:.10g}" for each in values)

@@ -1,0 +1,299 @@
+"""Questions about a market's past, answered for whoever asks datad.
+
+What is kept is answered as it is, what isn't is asked of the venue frame by frame. Bars of a period
+that neither has are made of those of a period that divides it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
+
+import trio
+from msgspec import structs
+
+from piker import clock
+from piker.archive import Archive
+from piker.brokers import (
+    HistoryClient,
+    HistoryThrottled,
+    HistoryUnanswered,
+    HistoryUnavailable,
+    VenueLost,
+)
+from piker.core.bars import GRACE_NS, NS, PERIODS_S
+from piker.core.calendars import sessions_of
+from piker.core.pace import Urgency
+from piker.core.paging import LEFT_OUT, Paging, Stretch
+from piker.core.resampling import DAY_S, MARGIN_NS, base_of, resampled
+from piker.core.rows import bars_of, rows_of
+from piker.core.spans import down
+from piker.errors import Refused
+from piker.interfaces.data import Covered, History, HistoryReply, Missing, NoSuchPeriod, Why
+from piker.interfaces.introspection import InvalidParameter
+from piker.keptpast import Kept, KeptClient, NewestOf
+from piker.markets import Market
+from piker.quotes import Bar
+from piker.store.places import ASKED, Series
+from piker.storedpast import HistoryUnsound, StoredClient
+from piker.turns import Turns
+
+LIMIT, MOST = 1000, 10_000
+MOST_FRAMES = 60
+"""As many questions to its venue as one may cost: a market that trades little has few bars in many
+frames. What is kept costs none."""
+MOST_OF_A_BASE = 60_000
+"""Bars that those of one answer are made of, at most."""
+ASK_S = 90.0
+"""So long a question may take, the pace of its venue included; then what was had is the answer."""
+
+OpenHistory = Callable[[Any, Market], AbstractAsyncContextManager[HistoryClient]]
+
+
+def checked(call: History) -> History:
+    """A question with its limit. Raises Refused(InvalidParameter) if it has no sense."""
+    limit = LIMIT if call.limit is None else call.limit
+    if not 1 <= limit <= MOST:
+        raise _invalid(f"limit: expected 1 to {MOST}, was {limit}")
+    for name, time_ns in (("from_ns", call.from_ns), ("to_ns", call.to_ns)):
+        if time_ns is not None and time_ns < 0:
+            raise _invalid(f"{name}: expected UTC ns, 0 or more, was {time_ns}")
+    to_ns = clock.wall_ns() if call.to_ns is None else call.to_ns
+    if call.from_ns is not None and call.from_ns >= to_ns:
+        end = "now" if call.to_ns is None else f"to_ns, {to_ns}"
+        raise _invalid(f"from_ns: expected before {end}, was {call.from_ns}")
+    return structs.replace(call, limit=limit)
+
+
+class Past:
+    """The past of one venue's markets. The same question at the same time is asked once.
+
+    What is kept in the archive isn't asked for; where there is none, nothing is kept.
+    """
+
+    def __init__(
+        self,
+        open_client: OpenHistory | None,
+        venue: Any,
+        archive: Archive | None = None,
+        newest: NewestOf = lambda fqme, period_s: None,
+    ) -> None:
+        self._open_client = open_client
+        self._venue = venue
+        self._archive = archive
+        self._kept = Kept(archive, newest) if archive else None
+        self._turns = Turns(archive.files.directory / ASKED if archive else None)
+        self._asked: dict[History, _Question] = {}
+
+    @property
+    def there(self) -> bool:
+        """The provider has the endpoint."""
+        return self._open_client is not None
+
+    @property
+    def kept(self) -> bool:
+        """What was kept can be read."""
+        return bool(self._archive and not self._archive.unreadable)
+
+    @asynccontextmanager
+    async def opened(
+        self, market: Market, urgency: Urgency, kept: Kept | None = None
+    ) -> AsyncIterator[StoredClient]:
+        """A market's past, asked for with this urgency. VenueLost may leave it.
+
+        `kept`: what is known, where that is more than what is on disk.
+        """
+        assert self._open_client, "expected a provider with open_history_client"
+        async with self._open_client(self._venue, market) as client:
+            yield StoredClient(client, self._archive, market, self._turns, urgency, kept)
+
+    async def ask(self, market: Market, call: History) -> HistoryReply:
+        """The answer to what `checked` gave. Raises Refused(NoSuchPeriod) or VenueLost."""
+        key = structs.replace(call, market=market.fqme)
+        while question := self._asked.get(key):
+            await question.over.wait()
+            if question.reply:
+                return question.reply
+        question = self._asked[key] = _Question()
+        try:
+            question.reply = await self._page(market, call)
+        finally:
+            del self._asked[key]
+            question.over.set()
+        return question.reply
+
+    async def _page(self, market: Market, call: History) -> HistoryReply:
+        async with self._client(market) as stored:
+            client, base_s = await self._base(market, stored, call)
+            paging = _paging(call, client, base_s, self._left_out)
+            with trio.move_on_after(ASK_S):
+                while stretch := paging.next():
+                    await ask_one(client, base_s, stretch, paging)
+                    if client.asked >= MOST_FRAMES:
+                        reason = (
+                            f"{MOST_FRAMES} frames were asked for: ask again for what is before"
+                        )
+                        paging.fail("limit", reason)
+        paging.fail("unanswered", f"not all of it was to be had within {ASK_S:g} s: ask again")
+        bars, coverage, missing = paging.result()
+        if base_s != call.period_s:
+            bars, coverage, missing = _made(market, call, base_s, bars, coverage, missing)
+        return HistoryReply(
+            market=market.fqme,
+            period_s=call.period_s,
+            bars=bars,
+            coverage=coverage,
+            missing=missing,
+            note=self._archive.problem if self._archive else "",
+        )
+
+    @asynccontextmanager
+    async def _client(self, market: Market) -> AsyncIterator[StoredClient | None]:
+        """Whoever asks the provider, if it has a past."""
+        if self.there:
+            async with self.opened(market, Urgency.PERSON, self._kept) as client:
+                yield client
+        else:
+            yield None
+
+    async def _base(
+        self, market: Market, stored: StoredClient | None, call: History
+    ) -> tuple[StoredClient | KeptClient, int]:
+        """Whom to ask, and for bars of which period. Raises Refused(NoSuchPeriod)."""
+        provided = stored.frames if stored else {}
+        known = {} if call.period_s in provided else await self._known(market, call)
+        if not (provided or known):
+            known = dict.fromkeys(PERIODS_S, 0)
+        base_s = base_of(call.period_s, provided, known)
+        if base_s is None:
+            periods = tuple(sorted({*provided, *known}))
+            raise Refused(NoSuchPeriod(period_s=call.period_s, periods=periods))
+        if stored and base_s in provided:
+            return stored, base_s
+        assert self._kept, "expected that something is kept, for it has a base"
+        return KeptClient(self._kept, market, base_s, self._left_out[1]), base_s
+
+    async def _known(self, market: Market, call: History) -> dict[int, int]:
+        """The periods that are kept, and how much of what was asked for is covered by each, ns."""
+        if not self._kept or not self.kept:
+            return {}
+        stretch = call.from_ns or 0, clock.wall_ns() if call.to_ns is None else call.to_ns
+        known = {}
+        for period_s in await self._kept.periods(market.fqme):
+            covered = await self._kept.covered(Series(market.fqme, period_s), *stretch)
+            known[period_s] = sum(to_ns - from_ns for from_ns, to_ns in covered)
+        return known
+
+    @property
+    def _left_out(self) -> tuple[Why, str]:
+        """Why what isn't there is missing."""
+        if self.there:
+            return LEFT_OUT
+        return "unavailable", "nothing of then is kept, and the provider has no past to ask for"
+
+
+class _Question:
+    """One that is under way, and what came of it; without a reply it failed."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.reply: HistoryReply | None = None
+
+
+class Asker(Protocol):
+    """Who asks for a frame, and is told what came of it."""
+
+    def take(self, from_ns: int, to_ns: int, bars: tuple[Bar, ...], /) -> None:
+        """The venue has these bars of this stretch, and no others."""
+
+    def unavailable(self, reason: str, first_ns: int | None, /) -> None:
+        """It never has them; from `first_ns` on it has some."""
+
+    def fail(self, why: Why, reason: str, pause_s: float | None = None, /) -> None:
+        """There is no answer now; after `pause_s` there is, where that is known."""
+
+
+async def ask_one(client: HistoryClient, period_s: int, stretch: Stretch, asker: Asker) -> None:
+    """Ask for one frame."""
+    try:
+        frame = await client.frame(period_s, *stretch)
+    except HistoryUnavailable as no:
+        asker.unavailable(str(no), no.first_ns)
+    except HistoryThrottled as no:
+        asker.fail("throttled", str(no), no.pause_s)
+    except HistoryUnsound as no:
+        asker.fail("unsound", str(no))
+    except HistoryUnanswered as no:
+        asker.fail("unanswered", str(no))
+    except VenueLost as lost:
+        asker.fail("lost", str(lost))
+    else:
+        asker.take(frame.from_ns, frame.to_ns, frame.bars)
+
+
+def _paging(call: History, client: HistoryClient, base_s: int, left_out: tuple[Why, str]) -> Paging:
+    """Up to the newest bar that is final: a venue's own ticks may come late, too."""
+    final_ns = clock.wall_ns() - GRACE_NS
+    times = call.period_s // base_s
+    limit = call.limit or LIMIT
+    return Paging(
+        period_s=base_s,
+        from_ns=call.from_ns,
+        to_ns=final_ns if call.to_ns is None else min(_end(call.to_ns, call.period_s), final_ns),
+        limit=limit if times == 1 else min((limit + 1) * times, MOST_OF_A_BASE),
+        longest_ns=client.frames[base_s],
+        left_out=left_out,
+    )
+
+
+def _end(to_ns: int, period_s: int) -> int:
+    """The end of the last period that ends until then; of days, then: they end with sessions."""
+    return to_ns if period_s == DAY_S else down(to_ns, period_s * NS)
+
+
+def _made(
+    market: Market,
+    call: History,
+    base_s: int,
+    bars: Sequence[Bar],
+    coverage: Sequence[Covered],
+    missing: Sequence[Missing],
+) -> tuple[tuple[Bar, ...], tuple[Covered, ...], tuple[Missing, ...]]:
+    """The bars of a longer period that those of a base are, at most as many as were asked for."""
+    if not bars:
+        return (), tuple(coverage), tuple(missing)
+    around = max(0, bars[0].time_ns - MARGIN_NS), bars[-1].time_ns + MARGIN_NS
+    rows = resampled(
+        rows_of(bars),
+        base_s,
+        call.period_s,
+        sessions=sessions_of(market, *around),
+        covered=[(each.from_ns, each.to_ns) for each in coverage],
+        now_ns=clock.wall_ns(),
+    )
+    made = [each for each in bars_of(rows) if each.time_ns >= (call.from_ns or 0)]
+    limit = call.limit or LIMIT
+    if len(made) <= limit:
+        return tuple(made), tuple(coverage), tuple(missing)
+    return _newest(tuple(made[-limit:]), call, coverage, missing)
+
+
+def _newest(
+    made: tuple[Bar, ...], call: History, coverage: Sequence[Covered], missing: Sequence[Missing]
+) -> tuple[tuple[Bar, ...], tuple[Covered, ...], tuple[Missing, ...]]:
+    """As much as was asked for, and what is known of its time."""
+    from_ns = made[0].time_ns
+    left = [each for each in missing if each.to_ns > from_ns]
+    if call.from_ns is not None:
+        reason = f"more than {len(made)} bars: ask again for those before"
+        more = Missing(from_ns=call.from_ns, to_ns=from_ns, why="limit", reason=reason)
+        left.insert(0, more)
+    covered = [
+        structs.replace(each, from_ns=max(each.from_ns, from_ns))
+        for each in coverage
+        if each.to_ns > from_ns
+    ]
+    return made, tuple(covered), tuple(left)
+
+
+def _invalid(problem: str) -> Refused:
+    return Refused(InvalidParameter(parameter=problem))

@@ -1,0 +1,184 @@
+"""What is kept of markets' pasts, as programs and the command line ask for it: piker.Store."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from piker import brokers, client
+from piker.barmemory import borrowed
+from piker.core.spans import Pair
+from piker.errors import Refused, Unreachable
+from piker.interfaces.store import (
+    STORE,
+    Audit,
+    AuditReply,
+    Gaps,
+    GapsReply,
+    ImportBars,
+    ImportBarsReply,
+    ImportRows,
+    ImportRowsReply,
+    Series,
+    SeriesReply,
+    Table,
+    TableReply,
+)
+from piker.sharedbars import BarReader
+from piker.varlink import Client
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WAIT_S = 300.0
+"""How long an answer may take: a disk may be slow, and others may be first."""
+
+
+async def provider_of(name: str) -> str:
+    """The provider of a market, by its name, or who keeps something of it, or else has it.
+
+    Raises as `client.describe`.
+    """
+    last = client.provider_of(name.strip().lower())
+    if "." in name and last in (*client.listening(), *brokers.known()):
+        return last
+    keeping = [provider for provider in client.asked() if await _keeps(provider, name)]
+    if len(keeping) == 1:
+        return keeping[0]
+    return client.provider_of((await client.describe(name)).fqme)
+
+
+async def _keeps(provider: str, name: str) -> bool:
+    try:
+        return bool((await series(provider, name)).series)
+    except (Refused, Unreachable):
+        return False
+
+
+async def series(provider: str, market: str | None = None) -> SeriesReply:
+    """What a provider's datad keeps. Raises Refused or Unreachable."""
+    async with client.open_daemon("datad", provider, STORE) as datad:
+        return await datad.call(Series(market=market), SeriesReply, WAIT_S)
+
+
+async def audit(provider: str, call: Audit) -> AsyncGenerator[AuditReply, None]:
+    """What isn't as it should be, as it is found. Raises Refused or Unreachable."""
+    async with (
+        client.open_daemon("datad", provider, STORE) as datad,
+        aclosing(datad.replies(call, AuditReply, WAIT_S)) as replies,
+    ):
+        async for reply, _ in replies:
+            yield reply
+            if reply.done:
+                return
+
+
+async def gaps(call: Gaps) -> GapsReply:
+    """All that a stretch is covered by, and lacks. Raises Refused or Unreachable."""
+    async with client.open_daemon("datad", await provider_of(call.market), STORE) as datad:
+        whole = part = await datad.call(call, GapsReply, WAIT_S)
+        while part.cut:
+            rest = structs.replace(call, from_ns=part.to_ns)
+            part = await datad.call(rest, GapsReply, WAIT_S)
+            whole = structs.replace(
+                part,
+                from_ns=whole.from_ns,
+                covered=whole.covered + part.covered,
+                gaps=whole.gaps + part.gaps,
+                unavailable=whole.unavailable + part.unavailable,
+                closures=whole.closures + part.closures,
+            )
+    return whole
+
+
+async def tables(call: Table) -> AsyncGenerator[tuple[TableReply, BarReader], None]:
+    """Bars, oldest first, some millions at a time; a reader is closed when the next comes.
+
+    Raises Refused, Unreachable or NotBars.
+    """
+    provider = await provider_of(call.market)
+    while True:
+        reply, reader = await _table(provider, call)
+        try:
+            yield reply, reader
+        finally:
+            reader.close()
+        if not reply.cut:
+            return
+        call = structs.replace(call, from_ns=reply.to_ns)
+
+
+async def _table(provider: str, call: Table) -> tuple[TableReply, BarReader]:
+    async with (
+        client.open_daemon("datad", provider, STORE) as datad,
+        aclosing(datad.replies(call, TableReply, WAIT_S)) as replies,
+    ):
+        async for reply, fds in replies:
+            return reply, BarReader(fds[reply.fd])
+    raise AssertionError("a stream ends with an error, or has a reply")
+
+
+class Importing:
+    """An import that has begun."""
+
+    def __init__(self, datad: Client, reply: ImportBarsReply, memory: "np.ndarray") -> None:
+        self.market = reply.market
+        self._datad = datad
+        self._reply = reply
+        self._memory = memory
+
+    async def take(self, rows: "np.ndarray", complete_to_ns: int | None) -> ImportRowsReply:
+        """Have rows kept, as many as there is room for at most; see `pieces`.
+
+        With `complete_to_ns` all bars from the first row to then are known, else each row covers
+        its own period. Raises Refused or Unreachable.
+        """
+        self._memory[: len(rows)] = rows
+        complete = complete_to_ns is not None
+        call = ImportRows(
+            ticket=self._reply.ticket,
+            rows=len(rows),
+            covered_from_ns=int(rows["time_ns"][0]) if complete else None,
+            covered_to_ns=complete_to_ns,
+        )
+        return await self._datad.call(call, ImportRowsReply, WAIT_S)
+
+    def pieces(self, rows: "np.ndarray") -> Iterator[Pair]:
+        """Where to cut rows, so that each piece has room and, if it can, ends with a month."""
+        yield from pieces(rows["time_ns"], self._reply.capacity)
+
+
+@asynccontextmanager
+async def importing(call: ImportBars) -> AsyncIterator[Importing]:
+    """Hand bars in while this is open. Raises Refused or Unreachable."""
+    provider = await provider_of(call.market)
+    async with (
+        client.open_daemon("datad", provider, STORE) as stream,
+        client.open_daemon("datad", provider, STORE) as datad,
+        aclosing(stream.replies(call, ImportBarsReply, WAIT_S)) as replies,
+    ):
+        reply, fds = await anext(replies)
+        yield Importing(datad, reply, borrowed(fds[reply.fd], reply.capacity))
+
+
+def pieces(times_ns: "np.ndarray", capacity: int) -> Iterator[Pair]:
+    """From one row to another, `capacity` at most, a file of a month in as few as can be."""
+    import numpy as np
+
+    if not len(times_ns):
+        return
+    first, last = times_ns[[0, -1]].astype("datetime64[ns]").astype("datetime64[M]")
+    begins = np.arange(first + 1, last + 1).astype("datetime64[ns]").astype(np.int64)
+    cuts = [0, *np.searchsorted(times_ns, begins).tolist(), len(times_ns)]
+    begin = 0
+    for month, end in pairwise(cuts):
+        if end - begin > capacity and month > begin:
+            yield begin, month
+            begin = month
+        while end - begin > capacity:
+            yield begin, begin + capacity
+            begin += capacity
+    if begin < len(times_ns):
+        yield begin, len(times_ns)

@@ -1,0 +1,148 @@
+"""datad: a market's past out of what is kept, in front of its venue's or without one."""
+
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from piker.archive import Archive, open_archive
+from piker.brokers import Frame
+from piker.core.bars import NS
+from piker.core.rows import rows_of
+from piker.history import MOST_FRAMES
+from piker.interfaces.data import DATA, Covered, History, HistoryReply
+from piker.store.places import Series
+from tests.conftest import WALL_NS
+from tests.daemons.test_backfill import reading, trade
+from tests.daemons.test_backfilling import a_store, no_threads
+from tests.fakes.past import truth
+from tests.fakes.venue import EURUSD, WITH_PAST, Desk, a_desk
+
+__all__ = ["no_threads"]
+
+pytestmark = pytest.mark.usefixtures("virtual_time", "no_threads")
+
+NEWEST_NS = WALL_NS - 2 * NS
+"""Up to here bars of a second are final."""
+MINUTE = 60 * NS
+HOUR_NS = WALL_NS - WALL_NS % (3600 * NS) - 3600 * NS
+
+
+async def asked(desk: Desk, period_s: int = 1, **other: int) -> HistoryReply:
+    call = History(market="eurusd", period_s=period_s, **other)
+    return await desk.board.client(DATA).call(call, HistoryReply, 200.0)
+
+
+async def nobody(frame: Frame, period_s: int) -> Frame:
+    """Traded then."""
+    return structs.replace(frame, bars=())
+
+
+async def keep(archive: Archive, from_ns: int, to_ns: int, period_s: int = 1) -> None:
+    """What is true of then, on disk."""
+    done = await archive.put(
+        Series(EURUSD.fqme, period_s),
+        rows_of(truth(period_s, from_ns, to_ns)),
+        [(from_ns, to_ns)],
+        how="live",
+        source="fake",
+        now_ns=WALL_NS,
+    )
+    assert done is not None
+
+
+async def seen(desk: Desk) -> HistoryReply:
+    """The answer once somebody has read bars for ten seconds."""
+    async with reading(desk):
+        await trade(desk, 10)
+        return await asked(desk)
+
+
+def missing(reply: HistoryReply) -> list[tuple[int | None, int, str]]:
+    return [(each.from_ns, each.to_ns, each.why) for each in reply.missing]
+
+
+async def test_bars_of_a_multiple_of_what_the_venue_has_are_made_of_those(tmp_path: Path) -> None:
+    async with a_store(tmp_path) as (desk, _):
+        reply = await asked(desk, 300, from_ns=HOUR_NS - 3600 * NS, to_ns=HOUR_NS)
+    minutes = truth(60, HOUR_NS - 3600 * NS, HOUR_NS)
+    assert [each.time_ns for each in reply.bars] == [
+        HOUR_NS - back * MINUTE for back in range(60, 0, -5)
+    ]
+    assert sum(each.volume for each in reply.bars) == sum(each.volume for each in minutes)
+    assert {each.period_s for each in desk.venue.past.asked} == {60}
+    assert (reply.missing, any(each.partial for each in reply.bars)) == ((), False)
+
+
+async def test_the_newest_of_them_are_given_up_to_the_one_that_has_not_ended(
+    tmp_path: Path,
+) -> None:
+    async with a_store(tmp_path) as (desk, _):
+        reply = await asked(desk, 300, limit=3)
+    running = NEWEST_NS - NEWEST_NS % (5 * MINUTE)
+    assert [each.time_ns for each in reply.bars] == [
+        running - 10 * MINUTE,
+        running - 5 * MINUTE,
+        running,
+    ]
+    assert [each.partial for each in reply.bars] == [False, False, True]
+    assert reply.coverage[0].from_ns == running - 10 * MINUTE
+
+
+async def test_one_of_which_a_part_is_missing_is_marked(tmp_path: Path) -> None:
+    async with open_archive(tmp_path, "fake") as archive, a_desk(archive=archive) as desk:
+        await keep(archive, HOUR_NS - 8 * MINUTE, HOUR_NS, 60)
+        reply = await asked(desk, 300, to_ns=HOUR_NS)
+    assert [each.partial for each in reply.bars] == [True, False]
+
+
+async def test_without_a_venue_to_ask_what_is_kept_is_the_answer_and_the_rest_is_missing(
+    tmp_path: Path,
+) -> None:
+    async with open_archive(tmp_path, "fake") as archive, a_desk(archive=archive) as desk:
+        await keep(archive, NEWEST_NS - 90 * NS, NEWEST_NS - 60 * NS)
+        await keep(archive, NEWEST_NS - 40 * NS, NEWEST_NS)
+        reply = await asked(desk, from_ns=NEWEST_NS - 100 * NS)
+    assert missing(reply) == [
+        (NEWEST_NS - 100 * NS, NEWEST_NS - 90 * NS, "unavailable"),
+        (NEWEST_NS - 60 * NS, NEWEST_NS - 40 * NS, "unavailable"),
+    ]
+    assert reply.missing[0].reason == (
+        "nothing of then is kept, and the provider has no past to ask for"
+    )
+    assert reply.bars == truth(1, NEWEST_NS - 90 * NS, NEWEST_NS - 60 * NS) + truth(
+        1, NEWEST_NS - 40 * NS, NEWEST_NS
+    )
+
+
+async def test_of_what_was_never_kept_all_is_missing(tmp_path: Path) -> None:
+    async with open_archive(tmp_path, "fake") as archive, a_desk(archive=archive) as desk:
+        await keep(archive, NEWEST_NS - 90 * NS, NEWEST_NS)
+        reply = await asked(desk, from_ns=0, to_ns=HOUR_NS - 3600 * NS)
+    assert (reply.bars, missing(reply)) == ((), [(0, HOUR_NS - 3600 * NS, "unavailable")])
+
+
+async def test_bars_that_are_not_on_disk_yet_are_in_the_answer(tmp_path: Path) -> None:
+    async with open_archive(tmp_path, "fake") as archive, a_desk(archive=archive) as desk:
+        live, stored = await seen(desk), await archive.series()
+    assert (len(live.bars), stored) == (7, [])
+
+
+async def test_bars_that_are_kept_cost_no_question_however_many_frames_they_are_in(
+    tmp_path: Path,
+) -> None:
+    begin = NEWEST_NS - (MOST_FRAMES + 10) * MINUTE
+    async with a_store(tmp_path) as (desk, archive):
+        await keep(archive, begin, NEWEST_NS)
+        reply = await asked(desk, from_ns=begin, limit=10_000)
+        assert desk.venue.past.asked == []
+    assert reply.coverage == (Covered(from_ns=begin, to_ns=NEWEST_NS),)
+    assert reply.bars == truth(1, begin, NEWEST_NS)
+
+
+async def test_it_does_not_ask_for_ever_where_nobody_trades() -> None:
+    async with a_desk(endpoints=WITH_PAST) as desk:
+        desk.venue.past.script = [nobody] * (2 * MOST_FRAMES)
+        reply = await asked(desk)
+        assert len(desk.venue.past.asked) == MOST_FRAMES
+    assert missing(reply) == [(None, NEWEST_NS - MOST_FRAMES * MINUTE, "limit")]
