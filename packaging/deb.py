@@ -1,8 +1,8 @@
-"""The package: built in a root filesystem of its Debian release, from a copy of the sources.
+"""The packages: built in a root filesystem of their Debian release, from a copy of the sources.
 
-`python packaging/deb.py build bookworm` makes dist/piker_VERSION_ARCHITECTURE.deb and says what
-lintian finds. `python packaging/deb.py next FILE.deb` makes of a package the one that would come
-after it, to try an upgrade with.
+`python packaging/deb.py build bookworm` makes dist/piker_VERSION_ARCHITECTURE.deb, and that of
+piker-history beside it, and says what lintian finds. `python packaging/deb.py next FILE.deb` makes
+of a package the one that would come after it, to try an upgrade with.
 """
 
 import argparse
@@ -33,13 +33,13 @@ LEFT_OUT = ("__pycache__", "tests")
 SUFFIXES = {"bookworm": "~deb12u1", "trixie": "~deb13u1"}
 """What a release adds to the version, so that the next release's is higher."""
 
-# /mnt is a directory with the sources in piker/; the package comes to lie beside it.
+# /mnt is a directory with the sources in piker/; the packages come to lie beside it.
 PACK = """
 export HOME=/tmp
 cd /mnt/piker
 dpkg-buildpackage --build=binary --no-sign --jobs=2 >/mnt/log 2>&1 || { cat /mnt/log; exit 1; }
 """
-# The package for tests is one that isn't compressed.
+# Packages for tests are ones that aren't compressed.
 LINT = """
 lintian --tag-display-limit=0 --fail-on=error,warning --color=never --suppress-tags=\
 uses-no-compression-for-control-tarball,uses-no-compression-for-data-tarball /mnt/*.deb
@@ -58,7 +58,7 @@ KEPT_S = 4 * 3600
 
 @dataclass(frozen=True)
 class Package:
-    """The package for one Debian release, of a checkout with these contents."""
+    """The packages for one Debian release, of a checkout with these contents; mostly piker."""
 
     image: Image
     contents: str
@@ -71,7 +71,12 @@ class Package:
     @property
     def fast(self) -> Path:
         """The package for tests, hardly compressed."""
-        return next(self._built.glob("*.deb"))
+        return _file_of("piker", self._built)
+
+    @property
+    def history(self) -> Path:
+        """That of piker-history, for tests, too."""
+        return _file_of("piker-history", self._built)
 
     @property
     def small(self) -> Path:
@@ -93,19 +98,19 @@ class Package:
             os.utime(self._built)
             _forget(self._built.parent, self._built)
 
-    def build(self, target: Path, *, compressor: str = "xz") -> Path:
-        """Build it into a directory; gives its file."""
+    def build(self, target: Path, *, compressor: str = "xz") -> list[Path]:
+        """Build them into a directory; gives their files."""
         with _stage(self.image) as stage:
             environment = f"--setenv=DPKG_DEB_COMPRESSOR_TYPE={compressor}"
             wheels = f"--bind-ro={self.image.wheels}:/mnt/piker/wheels"
             self.image.run(PACK, f"--bind={stage}:/mnt", wheels, environment)
-            (built,) = stage.glob("*.deb")
             target.mkdir(parents=True, exist_ok=True)
-            return Path(shutil.move(built, target / built.name))
+            built = sorted(stage.glob("*.deb"))
+            return [Path(shutil.move(each, target / each.name)) for each in built]
 
-    def lint(self, package: Path) -> None:
-        """Have lintian look at it. Raises CalledProcessError at an error or a warning."""
-        self.image.run(LINT, f"--bind-ro={package}:/mnt/{package.name}")
+    def lint(self, *packages: Path) -> None:
+        """Have lintian look at them. Raises CalledProcessError at an error or a warning."""
+        self.image.run(LINT, *(f"--bind-ro={each}:/mnt/{each.name}" for each in packages))
 
     @property
     def _built(self) -> Path:
@@ -115,11 +120,15 @@ class Package:
         return BUILD / "packages" / f"{self.image.release}-{name}"
 
     def _make(self, path: Path) -> None:
-        package = self.build(path, compressor="none")
+        self.build(path, compressor="none")
         with tempfile.TemporaryDirectory(prefix=".disk-", dir=path) as disk:
-            bind = f"--bind-ro={package}:/mnt/piker.deb"
+            bind = f"--bind-ro={_file_of('piker', path)}:/mnt/piker.deb"
             self.image.run(INSTALL, bind, base=self.image.root, disk=Path(disk))
             (Path(disk) / "upper").rename(path / "layer")
+
+
+def _file_of(package: str, directory: Path) -> Path:
+    return next(directory.glob(f"{package}_*.deb"))
 
 
 def _compress(package: Path, target: Path) -> None:
@@ -153,20 +162,28 @@ def next_version(
 
 
 def _raise_version(root: Path) -> str:
-    """In what dpkg reads and in what piker says of itself, compiled, too; gives dpkg's."""
+    """In what dpkg reads, and in what piker says of itself where it is; gives dpkg's."""
     control = root / "DEBIAN/control"
     found = re.search(r"^Version: ((\d+\.\d+\.)(\d+))(~.*)$", control.read_text(), re.MULTILINE)
     assert found, f"expected a version of piker as 0.1.0~deb12u1 in {control}"
     old, new, suffix = found[1], f"{found[2]}{int(found[3]) + 1}", found[4]
+    _edit(control, f"\nVersion: {old}", f"\nVersion: {new}")
+    if "\nPackage: piker\n" in f"\n{control.read_text()}":
+        _raise_own(root, old, new)
+        release = next(name for name, each in SUFFIXES.items() if each == suffix)
+        Image(release).run(COMPILE, f"--bind={root}:/mnt")
+    else:
+        _edit(control, f"piker (= {old}", f"piker (= {new}")
+    return f"{new}{suffix}"
+
+
+def _raise_own(root: Path, old: str, new: str) -> None:
+    """In what Python reads of piker; it is to be compiled then."""
     (packages,) = root.glob("usr/lib/piker/lib/python3.*/site-packages")
     notes = packages / f"piker-{old}.dist-info"
     notes = notes.rename(packages / f"piker-{new}.dist-info")
-    for path in (control, notes / "METADATA"):
-        _edit(path, f"\nVersion: {old}", f"\nVersion: {new}")
+    _edit(notes / "METADATA", f"\nVersion: {old}", f"\nVersion: {new}")
     _edit(packages / "piker/__init__.py", f'"{old}"', f'"{new}"')
-    release = next(name for name, each in SUFFIXES.items() if each == suffix)
-    Image(release).run(COMPILE, f"--bind={root}:/mnt")
-    return f"{new}{suffix}"
 
 
 def _edit(path: Path, old: str, new: str) -> None:
@@ -234,7 +251,7 @@ def _forget(directory: Path, used: Path) -> None:
 
 
 def main() -> None:
-    """Build it for one release and have lintian look at it, or make the next of one."""
+    """Build them for one release and have lintian look at it, or make the next of one."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build").add_argument("release", choices=RELEASES)
@@ -251,9 +268,10 @@ def _build(release: str) -> None:
     image.prepare()
     package = Package.of(image)
     built = package.build(CHECKOUT / "dist")
-    print(f"{built.relative_to(CHECKOUT)}: {built.stat().st_size / 1e6:.1f} MB")
+    for each in built:
+        print(f"{each.relative_to(CHECKOUT)}: {each.stat().st_size / 1e6:.1f} MB")
     try:
-        package.lint(built)
+        package.lint(*built)
     except subprocess.CalledProcessError:
         sys.exit("lintian: not clean")
     print("lintian: clean")

@@ -57,6 +57,7 @@ systemctl --quiet --root="$1" mask getty.target console-getty.service \
 """
 
 # With that release's own Python. What builds is pinned as well: nothing but these files is used.
+# Each lock says what run.txt does in the same lines: what is left is what polars adds.
 COLLECT = """
 export HOME=/tmp
 python3 -m pip install --quiet --no-deps --require-hashes --target=/tmp/tools \
@@ -65,6 +66,9 @@ python3 -m pip wheel --quiet --no-deps --require-hashes --wheel-dir=/mnt/wheels/
     --requirement=/mnt/locks/build.txt
 PYTHONPATH=/tmp/tools python3 -m pip wheel --quiet --no-deps --no-build-isolation \
     --require-hashes --wheel-dir=/mnt/wheels/run --requirement=/mnt/locks/systemd.txt
+grep -vxFf /mnt/locks/systemd.txt /mnt/locks/history.txt >/tmp/history.txt
+python3 -m pip wheel --quiet --no-deps --require-hashes --wheel-dir=/mnt/wheels/history \
+    --requirement=/tmp/history.txt
 """
 
 SURROUNDINGS = ("SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy")
@@ -89,7 +93,8 @@ class Image:
 
     @property
     def wheels(self) -> Path:
-        """Wheels: in run/ what piker runs with, in build/ what builds piker's."""
+        """Wheels: in run/ what piker runs with, in history/ what else keeps history on disk, in
+        build/ what builds piker's."""
         locks = [path.read_text() for path in _locks()]
         return BUILD / "wheels" / f"{self.release}-{digest(COLLECT, *locks)}"
 
@@ -187,7 +192,7 @@ def digest(*determinants: str) -> str:
 
 
 def _locks() -> list[Path]:
-    return [LOCKS / f"{name}.txt" for name in ("systemd", "build", "native")]
+    return [LOCKS / f"{name}.txt" for name in ("systemd", "history", "build", "native")]
 
 
 def _network_settings() -> dict[str, str]:

@@ -103,12 +103,13 @@ class Machine:
         self._cut()
         self._boot()
 
-    def install(self, package: Path) -> str:
-        """Install a .deb file as it is, without what it depends on; gives what dpkg said."""
-        inside = f"/var/tmp/{package.name}"
-        self.copy(package, inside)
-        done = self.run(["dpkg", "--install", inside], timeout_s=INSTALL_TIMEOUT_S)
-        self.run(["rm", inside])
+    def install(self, *packages: Path) -> str:
+        """Install .deb files as they are, without what they depend on; gives what dpkg said."""
+        inside = [f"/var/tmp/{package.name}" for package in packages]
+        for package, path in zip(packages, inside, strict=True):
+            self.copy(package, path)
+        done = self.run(["dpkg", "--install", *inside], timeout_s=INSTALL_TIMEOUT_S)
+        self.run(["rm", *inside])
         return done.stdout + done.stderr
 
     def copy(self, source: Path, path: str) -> None:

@@ -96,7 +96,7 @@ def test_a_value_may_follow_an_equals_sign_which_is_a_word_to_bash() -> None:
 def test_words_are_those_a_command_takes(command: str, capfd: Capture) -> None:
     call(command, "--help")
     usage = capfd.readouterr().out.partition("\n\n")[0]
-    choices = re.findall(r"(?<!\S)\{([\w,]+)\}", re.sub(r"\[-.*?\]", "", usage, flags=re.DOTALL))
+    choices = re.findall(r"(?<!\S)\{([\w,-]+)\}", re.sub(r"\[-.*?\]", "", usage, flags=re.DOTALL))
     words = [completed(command, ""), completed(command, "x", "")]
     assert [each for each in choices if sorted(each.split(",")) not in words] == []
 

@@ -27,6 +27,7 @@ from piker.interfaces.data import DATA
 from piker.interfaces.introspection import INTROSPECTION
 from piker.interfaces.orders import ORDERS, ORDERS_VIEW
 from piker.interfaces.service import SERVICE
+from piker.interfaces.store import STORE
 from piker.interfaces.supervisor import SUPERVISOR
 from piker.service import EXIT_KEEP
 from tests.cli.command import call
@@ -41,7 +42,7 @@ SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "FILES", "SECURITY", "EXAMPLE", "
 INSTANCES = {"iblane": "GATEWAY", "ibgw": "GATEWAY"}
 """What the instances of a unit are called, if not PROVIDER."""
 DAEMONS = ("datad", "brokerd", "emsd", "paperboi", "samplerd")
-INTERFACES = (INTROSPECTION, SERVICE, DATA, CLOCK, ORDERS, BROKER, SUPERVISOR)
+INTERFACES = (INTROSPECTION, SERVICE, DATA, STORE, CLOCK, ORDERS, BROKER, SUPERVISOR)
 
 NO_UNIT = {"piker/pikerd/pikerd.sock", "piker/sim-venue/venue.sock"}
 """Sockets of what systemd doesn't run."""
@@ -56,13 +57,12 @@ TABLES: Mapping[str, tuple[type[Struct], ...]] = {
     "[paperboi]": (config.PaperboiSettings,),
     "[paperboi.fees.PROVIDER]": (FeeSchedule,),
     "[notify]": (config.NotifySettings,),
-    "[providers.replay]": (brokers.load("replay").settings,),
-    "[providers.sim]": (brokers.load("sim").settings,),
+    **{f"[providers.{name}]": (brokers.load(name).settings,) for name in brokers.known()},
 }
 """Tables of piker.toml, and what declares their keys."""
 TABLES_IN_TABLES = {
-    *("datad", "emsd", "risk", "accounts", "paperboi", "notify", "providers"),
-    *("markets of [risk]", 'risk of [accounts."ACCOUNT"]', "fees of [paperboi]"),
+    *("datad", "emsd", "risk", "paperboi", "notify", "providers"),
+    *("accounts of ", "markets of [risk]", 'risk of [accounts."ACCOUNT"]', "fees of [paperboi]"),
 }
 
 name_of = attrgetter("name")
@@ -117,6 +117,11 @@ def test_a_page_has_its_sections_in_order(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_no_table_which_not_every_reader_can_show(page: str) -> None:
+    assert re.search(r"^(\[\[|\]\]|\|)", PAGES[page].read_text(), re.MULTILINE) is None
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_pages_of_ours_that_a_page_names_are_there(page: str) -> None:
     named = re.findall(r"\*((?:\w+d|paperboi|piker[\w.-]*))\*\((\d)\)", PAGES[page].read_text())
     ours = {f"{name}.{section}" for name, section in named} - {"systemd.1"}
@@ -150,7 +155,7 @@ def test_a_command_has_each_of_its_options_and_no_other(command: str, capfd: Cap
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_a_command_may_be_given_is_named(command: str, capfd: Capture) -> None:
     call(command, "--help")
-    choices = re.findall(r"\{([\w,]+)\}", capfd.readouterr().out)
+    choices = re.findall(r"\{([\w,-]+)\}", capfd.readouterr().out)
     text = commands()[command].replace("*", "")
     assert [each for several in choices for each in several.split(",") if each not in text] == []
 
@@ -295,7 +300,8 @@ def test_who_may_connect_in_system_mode_is_said(unit: Path) -> None:
 def test_state_of_a_unit_is_among_its_files(unit: Path) -> None:
     own = [f"/state/{each}" for each in settings_of(unit, "user", "StateDirectory")]
     own += [f"/var/lib/{each}" for each in settings_of(unit, "system", "StateDirectory")]
-    assert [each for each in own if each not in text_of(page_of(unit), "FILES")] == []
+    named = [each.replace("%i", "PROVIDER") for each in own]
+    assert [each for each in named if each not in text_of(page_of(unit), "FILES")] == []
 
 
 @pytest.mark.parametrize("unit", [each for each in UNITS if each not in SOCKETS], ids=name_of)
@@ -377,7 +383,11 @@ def keys(table: str) -> dict[str, object]:
 
 def default(field: msgspec.structs.FieldInfo) -> object:
     """The default of a key; None if there is none."""
-    value = getattr(DEFAULTS, field.name) or False if field.name in LIMITS else field.default
+    value = field.default
+    if field.name in LIMITS:
+        value = getattr(DEFAULTS, field.name) or False
+    elif value is msgspec.NODEFAULT:
+        value = field.default_factory()
     return list(value) if isinstance(value, tuple) else value
 
 

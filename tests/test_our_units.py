@@ -175,10 +175,15 @@ def test_what_can_be_handed_over_is_laid_out_before_each_start_of_brokerd() -> N
 def test_each_daemon_keeps_its_state_in_a_directory_of_its_own() -> None:
     kept = {name: our_service(name).state_directories for name in OUR_DAEMONS}
     assert {name: each for name, each in kept.items() if each} == {
+        "datad@ib.service": ("piker-datad/history/ib",),
         "emsd.service": ("piker-emsd",),
         "paperboi@ib.service": ("piker-paperboi",),
     }
     assert {our_service(name).state_mode for name, each in kept.items() if each} == {0o700}
+
+
+def test_a_datad_looks_for_its_own_history_where_that_of_all_providers_is() -> None:
+    assert ("STATE_DIRECTORY", "/st/piker-datad") in our_service("datad@ib.service").environment
 
 
 def test_to_start_a_datad_brings_up_the_sockets_of_all_that_trades_on_its_prices() -> None:
@@ -340,12 +345,12 @@ def test_ibgw_without_an_address_leads_nowhere_and_starts_all_the_same(manager: 
     )
     files = words("ibgw@live.service", manager, "Service", "EnvironmentFile")
     assert files == ("-%E/piker/ibgw/%i.env",)
-    assert words("ibgw@live.service", manager, "Service", "Type")[-1] == "simple"
+    assert words("ibgw@live.service", manager, "Service", "Type")[-1] == "exec"
 
 
 def test_pikerd_runs_no_ibgw_and_nothing_that_it_runs_wants_one() -> None:
-    """It knows no variables in commands; there a gateway is reached by its address."""
-    with pytest.raises(BadUnit, match="one command without variables"):
+    """It knows neither that type nor variables in commands; there a gateway has an address."""
+    with pytest.raises(BadUnit, match="Type=: expected notify"):
         ours("ibgw@live.service")
     wants = [each for name in OUR_DAEMONS for each in our_service(name).head.wants]
     assert [each for each in wants if each.startswith("ib")] == []

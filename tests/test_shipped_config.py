@@ -18,7 +18,7 @@ from piker.core.risk import DEFAULTS
 
 SHIPPED = Path(__file__).parents[1] / "packaging" / "piker.toml"
 SETTING = re.compile(r"^#(?=\[|[a-z_]+ = )", re.MULTILINE)
-EXAMPLES = {"start", "venue"}
+EXAMPLES = {"restart", "start", "venue"}
 """Keys without a default: what stands there shows the form."""
 
 

@@ -5,7 +5,22 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench import bars, calls, fanout, journal, latency, memory, orders, start, triggers
+from tests.bench import (
+    bars,
+    calls,
+    fanout,
+    gaps,
+    historyimport,
+    historyload,
+    historystart,
+    ibfeed,
+    journal,
+    latency,
+    memory,
+    orders,
+    start,
+    triggers,
+)
 from tests.bench.result import Result, table
 
 CASES = {
@@ -19,6 +34,11 @@ CASES = {
     "orders": orders.run,
     "journal_start": journal.run_start,
     "journal_append": journal.run_append,
+    "ib_feed": ibfeed.run,
+    "gaps": gaps.run,
+    "history_import": historyimport.run,
+    "history_load": historyload.run,
+    "history_start": historystart.run,
 }
 TABLE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from piker.barkeeper import BarKeeper
 from piker.brokers.sim.wire import describe, name
-from piker.core.bars import PERIODS_S
+from piker.core.bars import PERIODS_S, ROW
 from piker.core.marketdata import MarketData
 from piker.notify import Manager
 from piker.quotes import Quote, Tick
-from piker.sharedbars import ROW
 from tests.bench.result import Result, compare
 
 TICKS = 200_000

@@ -37,8 +37,14 @@ def run() -> Iterator[Result]:
 def _pss_mb(made: Rig, daemon: str) -> float:
     process = made.start_daemon(*COMMANDS[daemon])
     _ask(made.socket(daemon, SOCKETS[daemon]))
-    rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    value = pss_mb(process.pid)
     made.end(process)
+    return value
+
+
+def pss_mb(pid: int) -> float:
+    """The proportional set size of a process, MB."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
     return int(line.split()[1]) * 1024 / 1e6
 

@@ -31,9 +31,10 @@ def compare(
     theirs: Callable[[], float],
     *,
     more_is_better: bool,
+    rounds: int = ROUNDS,
 ) -> Result:
     """Run both in turn; medians of the figures, and of the ratios of neighbours."""
-    pairs = [(ours(), theirs()) for _ in range(ROUNDS)]
+    pairs = [(ours(), theirs()) for _ in range(rounds)]
     ratios = [one / other if more_is_better else other / one for one, other in pairs]
     return Result(
         bench=bench,

@@ -198,6 +198,12 @@ class Feed:
         """piker.Data.Bars."""
         raise Refused(NotSupported(provider="bench", endpoint="bars"))
 
+    async def history(self, call: object) -> None:
+        """piker.Data.History."""
+
+    async def backfill(self, call: object, stream: Stream) -> None:
+        """piker.Data.Backfill."""
+
     async def search(self, call: object) -> None:
         """piker.Data.Search."""
 

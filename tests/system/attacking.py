@@ -197,7 +197,10 @@ def a_scene(machine: Machine, manager: Manager, patience_s: float = PATIENCE_S) 
         for fd in reader.fds:
             os.close(fd)
         desk.systemctl("start", "samplerd", "datad@hostile")
-        yield as_it_is(desk, person, patience_s)
+        scene = as_it_is(desk, person, patience_s)
+        owner = USER if manager is OF_A_USER else "piker-datad"
+        desk.keep(f"{scene.prey.history}/prey", PRIVATE, owner=owner)
+        yield scene
 
 
 def install(machine: Machine) -> None:
@@ -244,6 +247,7 @@ def as_it_is(desk: Desk, person: int, patience_s: float) -> Scene:
         session=RUNTIME_DIRECTORY,
         emsd_state=variables["emsd"]["STATE_DIRECTORY"],
         paperboi_state=variables["paperboi"]["STATE_DIRECTORY"],
+        history=f"{variables['datad']['STATE_DIRECTORY']}/history/sim",
         oid=LIVE["oid"],
         order=json.dumps({"order": HOSTILE}),
         port=PORT,

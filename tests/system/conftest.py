@@ -32,6 +32,11 @@ def release() -> str:
 @pytest.fixture
 def package(release: str) -> Package:
     """The package of the checkout as it is now; built and installed once."""
+    return prepared(release)
+
+
+def prepared(release: str) -> Package:
+    """The same, for tests that share a machine."""
     image = Image(release)
     missing = _missing(image)
     if missing and os.environ.get("PIKER_REQUIRE_SYSTEM_TESTS") == "1":
@@ -61,8 +66,9 @@ def pytest_runtest_makereport(
     """With a failure go its machines' journals. What was skipped is one line, not one a test."""
     report = yield
     if report.when == "call" and report.failed:
-        given = getattr(item, "funcargs", {}).values()
-        for machine in [each for each in given if isinstance(each, Machine)]:
+        given = [*getattr(item, "funcargs", {}).values()]
+        given += [getattr(each, "machine", None) for each in given]
+        for machine in {each for each in given if isinstance(each, Machine)}:
             report.sections.append(("journal", _keep_journal(machine, item.name)))
     if report.skipped and isinstance(report.longrepr, tuple):
         report.longrepr = (__file__, 1, report.longrepr[2])

@@ -15,7 +15,7 @@ EVIDENCE = {
     "maps": "[stack]",
     "descriptors": "socket:",
     "copied-descriptors": "socket:",
-    **dict.fromkeys(("read-home", "read-media", "read-elsewhere"), PRIVATE),
+    **dict.fromkeys(("read-home", "read-media", "read-elsewhere", "read-history"), PRIVATE),
     **dict.fromkeys(("read-orders-on-disk", "read-paper-account-on-disk"), "SQLite format 3"),
     "read-journal": "LPKSHHRH",
     "read-bars": "pikrbars",
@@ -75,6 +75,7 @@ def _on_files(scene: Scene) -> dict[str, Callable[[], bool]]:
         "write-temporary-file": "/var/tmp/hostile",
         "write-orders-on-disk": f"{prey.emsd_state}/hostile",
         "write-paper-account-on-disk": f"{prey.paperboi_state}/hostile",
+        "write-history": f"{prey.history}/hostile",
         "halt": f"{prey.emsd_state}/halt",
     }
     effects = {name: _says(scene, path, "hostile") for name, path in written.items()}

@@ -87,6 +87,7 @@ WITHOUT_A_SANDBOX = {
     *("write-journal", "write-shared-memory", "write-unit", "write-environment", "write-profile"),
     *("write-bashrc", "write-configuration", "write-credentials", "write-temporary-file"),
     *("write-orders-on-disk", "write-paper-account-on-disk", "halt"),
+    *("read-history", "write-history"),
     *("hijack-emsd", "hijack-brokerd", "hijack-samplerd"),
     *("signal-sibling", "limit-sibling", "slow-sibling", "doom-sibling"),
     *("freeze-sibling", "join-sibling"),
@@ -183,11 +184,14 @@ def test_a_hostile_datad_finds_three_sockets(scene: Scene) -> None:
     }
 
 
-def test_nobody_finds_what_a_hostile_datad_leaves_wherever_it_can(scene: Scene) -> None:
+def test_what_a_hostile_datad_leaves_wherever_it_can_is_found_among_its_own_history_alone(
+    scene: Scene,
+) -> None:
+    own = scene.prey.history.removesuffix("sim") + "hostile"
     assert "/tmp" in inside(scene.desk, LEAVE)
     kept = ["-name", "proc", "-prune", "-o", "-name", "systemd-private-*", "-prune", "-o"]
     find = ["find", "/", *kept, "-name", "left-behind", "-print"]
-    assert scene.desk.machine.run(find, check=False).stdout == ""
+    assert scene.desk.machine.run(find, check=False).stdout == f"{own}/left-behind\n"
 
 
 def inside(desk: Desk, program: str) -> set[str]:

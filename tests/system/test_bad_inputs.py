@@ -82,13 +82,14 @@ def test_an_instance_of_no_provider_says_so_and_makes_nothing_but_sockets(
             answer = talk.ask(method, parameters)
         assert answer["error"] == "piker.Service.UnknownProvider"
         assert answer["parameters"]["provider"] == name
-        assert f"(provider: {name}, known: replay, sim)" in shown(machine, unit)
+        assert f"(provider: {name}, known: ib, replay, sim)" in shown(machine, unit)
         assert restarts(machine, unit) == 0
     made = [Path(path) for path in belongings(machine) - before]
     sockets = {Path(f"{SOCKETS}/{kind}") for kind in ("datad", "paperboi", "brokerd")}
     assert {path.parent for path in made} <= {
         *sockets,
         Path(RUNTIME_DIRECTORY, "piker-credentials"),
+        Path(STATE, "piker-datad/history"),
     }
 
 

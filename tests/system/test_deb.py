@@ -21,6 +21,8 @@ both = pytest.mark.parametrize("release", RELEASES)
 
 MAX_PACKAGE_MB = 22
 MAX_INSTALLED_MB = 120
+MAX_HISTORY_MB = 160
+"""Installed, of piker-history."""
 
 LISTENING = ["samplerd.socket", "emsd.socket", "emsd-trade.socket"]
 OF_USERS = [*LISTENING, "piker-resume.service"]
@@ -79,23 +81,36 @@ def remaining(machine: Machine) -> list[str]:
     return [line for line in machine.processes() if "piker" in line]
 
 
+def field(package: Path, name: str) -> str:
+    """What a package says of itself."""
+    read = ["dpkg-deb", "--field", str(package), name]
+    return subprocess.check_output(read, text=True).strip()
+
+
 @both
 def test_lintian_has_nothing_to_say(package: Package) -> None:
-    package.lint(package.fast)
+    package.lint(package.fast, package.history)
 
 
 @both
 def test_it_is_small(package: Package) -> None:
     assert package.small.stat().st_size <= MAX_PACKAGE_MB * 1e6
-    size = subprocess.check_output(["dpkg-deb", "--field", package.small, "Installed-Size"])
-    assert int(size) * 1024 <= MAX_INSTALLED_MB * 1e6
+    assert int(field(package.small, "Installed-Size")) * 1024 <= MAX_INSTALLED_MB * 1e6
+
+
+@both
+def test_what_keeps_history_is_apart_and_of_the_same_version(package: Package) -> None:
+    assert int(field(package.history, "Installed-Size")) * 1024 <= MAX_HISTORY_MB * 1e6
+    version = field(package.fast, "Version")
+    assert f"piker (= {version})" in field(package.history, "Depends").split(", ")
+    assert "piker-history" in field(package.fast, "Suggests").split(", ")
 
 
 @both
 def test_it_depends_on_the_python_that_it_was_built_with(package: Package, release: str) -> None:
     python = {"bookworm": "python3.11", "trixie": "python3.13"}[release]
-    fields = subprocess.check_output(["dpkg-deb", "--field", package.fast, "Depends"], text=True)
-    assert {python, "systemd (>= 252)", "tzdata"} < set(fields.strip().split(", "))
+    depends = field(package.fast, "Depends").split(", ")
+    assert {python, "systemd (>= 252)", "tzdata"} < set(depends)
 
 
 def test_a_release_has_a_higher_version_than_the_one_before() -> None:

@@ -17,10 +17,16 @@ DAEMONS = {
     "emsd": "piker-emsd",
     "paperboi@replay": "piker-paperboi",
     "brokerd@sim": "piker-brokerd",
+    "iblane@live": "piker-iblane",
+    "ibgw@live": "piker-ibgw",
 }
+EXPOSED = {"ibgw@live": 11}
+"""Tenths: those that have a network."""
 SOCKETS = {
     "brokerd/sim.sock": "piker-brokerd piker-emsd 660",
     "datad/replay.sock": "piker-datad piker-view 660",
+    "ibgw/live.sock": "piker-ibgw piker-ibgw 660",
+    "iblane/live.sock": "piker-iblane piker-iblane 660",
     "emsd/trade.sock": "piker-emsd piker-trade 660",
     "emsd/view.sock": "piker-emsd piker-view 660",
     "paperboi/replay.sock": "piker-paperboi piker-emsd 660",
@@ -122,6 +128,8 @@ def test_a_socket_belongs_to_its_daemon_and_to_the_group_that_may_connect(system
         (["piker-trade"], ["emsd/trade.sock"]),
         (["piker-samplerd"], ["samplerd/samplerd.sock"]),
         (["piker-datad"], []),
+        (["piker-iblane"], ["iblane/live.sock"]),
+        (["piker-ibgw"], ["ibgw/live.sock"]),
         (["piker-brokerd"], []),
         (["piker-emsd"], ["brokerd/sim.sock", "paperboi/replay.sock"]),
     ],
@@ -141,8 +149,9 @@ def test_state_lies_below_one_directory_and_each_part_is_its_daemons_alone(
     system: Machine,
 ) -> None:
     stat = ["stat", "-c", "%n %U %a"]
-    parts = [f"/var/lib/piker/{part}" for part in ("emsd", "paperboi")]
+    parts = [f"/var/lib/piker/{part}" for part in ("datad/history/replay", "emsd", "paperboi")]
     assert system.run([*stat, *parts]).stdout.splitlines() == [
+        "/var/lib/piker/datad/history/replay piker-datad 700",
         "/var/lib/piker/emsd piker-emsd 700",
         "/var/lib/piker/paperboi piker-paperboi 700",
     ]
@@ -210,6 +219,7 @@ def test_systemd_has_nothing_to_say_about_the_installed_units(machine: Machine) 
 @pytest.mark.parametrize("unit", [*DAEMONS, "piker-panic@sim"])
 def test_systemd_finds_a_service_hardly_exposed(machine: Machine, unit: str) -> None:
     """0.5 of 10: a root directory of its own, and Unix sockets, is what is left."""
-    security = ["systemd-analyze", "--no-pager", "--threshold=5", "security", f"{unit}.service"]
+    threshold = f"--threshold={EXPOSED.get(unit, 5)}"
+    security = ["systemd-analyze", "--no-pager", threshold, "security", f"{unit}.service"]
     machine.systemctl("start", "--no-block", unit)
     machine.run(security)

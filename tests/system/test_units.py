@@ -17,14 +17,18 @@ pytestmark = pytest.mark.system
 
 MARKET = "eurusd.spot.replay"
 DAEMONS = {
-    "datad@replay.service": [],
+    "datad@replay.service": ["piker-datad"],
     "samplerd.service": [],
     "emsd.service": ["piker-emsd"],
     "paperboi@replay.service": ["piker-paperboi"],
     "brokerd@sim.service": [],
+    "iblane@live.service": [],
+    "ibgw@live.service": [],
 }
 """Each daemon, and its state, which on systemd 252 lies in the configuration directory."""
 SERVICES = list(DAEMONS)
+EXPOSED = {"ibgw@live.service": 21}
+"""Tenths: those that have a network."""
 LISTENING = {
     *("datad@replay.socket", "paperboi@replay.socket", "brokerd@replay.socket"),
     *("samplerd.socket", "emsd.socket", "emsd-trade.socket"),
@@ -254,7 +258,11 @@ def test_a_datad_sees_no_home_no_bus_and_no_network(machine: Machine) -> None:
     inside = start_and_enter(machine, "datad@replay")
     pid = machine.show("datad@replay", "MainPID")
     assert files(machine, inside, f"/home/{USER}") == [".config"]
-    assert files(machine, inside, f"/home/{USER}/.config") == ["piker", "piker-credentials"]
+    assert files(machine, inside, f"/home/{USER}/.config") == [
+        "piker",
+        "piker-credentials",
+        "piker-datad",
+    ]
     assert files(machine, inside, f"/home/{USER}/.config/piker-credentials") == []
     assert files(machine, inside, "/run") == ["systemd", "user"]
     assert files(machine, inside, "/run/systemd") == ["journal"]
@@ -264,6 +272,15 @@ def test_a_datad_sees_no_home_no_bus_and_no_network(machine: Machine) -> None:
     assert files(machine, inside, "/run/user/1000/systemd") == ["notify"]
     assert files(machine, inside, SOCKETS) == ["samplerd"]
     assert network(machine, pid) != network(machine, "1")
+
+
+def test_a_datad_sees_its_own_history_and_no_other_daemon_sees_any(machine: Machine) -> None:
+    for unit in ("datad@sim", "emsd", "paperboi@replay"):
+        inside = start_and_enter(machine, unit)
+        seen = machine.run([*inside, "find", f"/home/{USER}", "-path", "*/history/*"]).stdout
+        own = f"/home/{USER}/.config/piker-datad/history/sim\n"
+        assert seen == (own if unit == "datad@sim" else "")
+        machine.systemctl_user("start", "datad@replay")
 
 
 def network(machine: Machine, pid: str) -> str:
@@ -368,7 +385,8 @@ def test_systemd_has_nothing_to_say_about_the_installed_units(machine: Machine) 
 def test_systemd_finds_a_service_little_exposed(machine: Machine, unit: str) -> None:
     """1.4 of 10: what is left can't be taken away in a user manager, or has no effect there."""
     machine.systemctl_user("start", unit)
-    security = ["systemd-analyze", "--user", "--no-pager", "--threshold=14", "security", unit]
+    threshold = f"--threshold={EXPOSED.get(unit, 14)}"
+    security = ["systemd-analyze", "--user", "--no-pager", threshold, "security", unit]
     machine.run(security, user=USER)
 
 

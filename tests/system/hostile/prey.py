@@ -39,6 +39,8 @@ class Prey(Struct, frozen=True, kw_only=True):
     """Where a person's programs have theirs."""
     emsd_state: str
     paperboi_state: str
+    history: str
+    """What the datad of another provider has kept on disk."""
     oid: str
     """An order that is open."""
     order: str

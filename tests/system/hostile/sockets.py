@@ -14,13 +14,13 @@ TEXT = "written by hostile"
 
 def connect(path: str) -> str:
     """Whether something listens there."""
-    with _connected(path):
+    with connected(path):
         return path
 
 
 def banner(path: str) -> str:
     """What something says that listens there."""
-    with _connected(path) as connection:
+    with connected(path) as connection:
         return connection.recv(64).decode()
 
 
@@ -62,7 +62,7 @@ def health(prey: Prey, door: str) -> str:
 def _ask(prey: Prey, door: str, method: str, parameters: object) -> str:
     """A reply. Raises Stopped if it is an error."""
     call = json.dumps({"method": method, "parameters": parameters}).encode()
-    with _connected(f"{prey.runtime}/piker/{door}.sock") as connection:
+    with connected(f"{prey.runtime}/piker/{door}.sock") as connection:
         connection.sendall(call + b"\0")
         reply = b""
         while not reply.endswith(b"\0"):
@@ -101,7 +101,8 @@ def write_journal(prey: Prey) -> str:
     return "sent"
 
 
-def _connected(path: str) -> socket.socket:
+def connected(path: str) -> socket.socket:
+    """A connection to what listens there."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(PATIENCE_S)
     try:
