@@ -287,6 +287,8 @@ class Filling:
         if why == "unsound" or self._failures > 1:
             half_ns = down((asked.to_ns - asked.from_ns) // 2, self._period_ns)
             self._reach_ns = max(half_ns, self._period_ns)
+            if self._reach_ns == self._period_ns:
+                self._failures = 0  # those were of more than one period
 
     def _give_up(self, asked: Stretch, why: Why) -> Pair | None:
         self._failures = 0

@@ -195,6 +195,16 @@ def test_an_answer_that_cannot_be_is_narrowed_down_to_one_period_which_is_noted(
     assert fill.filling.progress(0).state == "done"
 
 
+def test_a_period_is_given_up_for_answers_about_it_alone() -> None:
+    fill = Fill((0, 10))
+    alone = 0
+    while fill.filling.progress(0).left_ns == 10 * NS:
+        asked = fill.due()
+        alone += asked.to_ns - asked.from_ns == NS
+        fill.fail("unsound")
+    assert alone == TRIES
+
+
 def test_before_the_first_data_nothing_is_asked_for() -> None:
     fill = Fill()
     assert fill.refuse(first_s=94.5) == (0, 95)

@@ -41,7 +41,7 @@ def _since(start_ns: int) -> int:
 @pytest.mark.usefixtures("our_time")
 @given(script=st.lists(st.sampled_from(TWISTS), max_size=25), seconds=st.integers(1, 400))
 @settings(
-    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_whatever_a_provider_answers_the_store_equals_the_truth_and_no_limit_is_broken(
     script: list[Twist], seconds: int
