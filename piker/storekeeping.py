@@ -14,7 +14,7 @@ import pwd
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 from msgspec import structs
@@ -23,6 +23,7 @@ from piker import clock, paths
 from piker.archive import Archive
 from piker.barmemory import Lent, sealed
 from piker.core.bars import GRACE_NS, LAYOUT, NS
+from piker.core.calendars import names
 from piker.core.names import resolve
 from piker.core.resampling import LONGEST_S
 from piker.core.spans import clipped, down, inward
@@ -166,12 +167,15 @@ class Storekeeping:
             raise _invalid(f"period_s: expected 1 to {LONGEST_S}, was {call.period_s}")
         if not (0 < len(call.source) <= MAX_SOURCE and call.source.isprintable()):
             raise _invalid(f"source: expected 1 to {MAX_SOURCE} characters, was {call.source!r}")
+        if call.calendar is not None and call.calendar not in names():
+            expected = ", ".join(names())
+            raise _invalid(f"calendar: expected one of {expected}, was {call.calendar!r}")
         fqme = await self._whole_name(call.market)
         if not await self._archive.locked():
             raise Refused(NothingKept(reason=self._archive.problem))
         if len(self._imports) >= MOST_IMPORTS:
             raise Refused(TooManyImports(allowed=MOST_IMPORTS))
-        one = _Import(Place(fqme, call.period_s), call.source)
+        one = _Import(Place(fqme, call.period_s), call.source, call.calendar)
         ticket = secrets.token_hex(16)
         self._imports[ticket] = one
         try:
@@ -211,14 +215,17 @@ class Storekeeping:
             raise Refused(NothingKept(reason=self._archive.problem))
         if not one.noted:
             one.noted = True
-            await self._note_market(place)
+            await self._note_sessions(place, one.calendar)
         return _told(put, taken)
 
-    async def _note_market(self, place: Place) -> None:
-        """What the venue says of it now is what its sessions are told by; if it says anything."""
+    async def _note_sessions(self, place: Place, calendar: str | None) -> None:
+        """What the venue says of it now is what its sessions are told by; else the calendar."""
+        told: dict[str, Any] = {} if calendar is None else {"calendar": calendar}
         market = await self._described(place.fqme)
         if market is not None and market.fqme == place.fqme:
-            await self._archive.change(place, lambda notes: structs.replace(notes, market=market))
+            told["market"] = market
+        if told:
+            await self._archive.change(place, lambda notes: structs.replace(notes, **told))
 
     # --- which market and period is meant
 
@@ -289,9 +296,10 @@ def _found(files: BarFiles, now_ns: int, repair: bool, place: Place) -> list[Fin
 class _Import:
     """One that is under way."""
 
-    def __init__(self, place: Place, source: str) -> None:
+    def __init__(self, place: Place, source: str, calendar: str | None) -> None:
         self.place = place
         self.source = source
+        self.calendar = calendar
         self.lent = Lent(f"import:{place.fqme}", LENT_ROWS)
         self.busy = trio.Lock()
         """Held while rows are taken: the memory isn't let go of then."""

@@ -39,7 +39,8 @@ OPTIONS = {
     "repair": ("audit",),
     **dict.fromkeys(("pause", "resume", "forget", "again"), ("backfill",)),
     **dict.fromkeys(
-        ("market", "columns", "zone", "unit", "stamps", "skip_bad", "complete"), ("import",)
+        ("market", "calendar", "columns", "zone", "unit", "stamps", "skip_bad", "complete"),
+        ("import",),
     ),
 }
 """Options, and the actions that each goes with; none is a market's bars."""
@@ -101,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     order.add_argument("--forget", action="store_true", help="backfill: ask for it no more")
     add("--again", action="store_true", help="backfill: also for what the provider wouldn't give")
     add("--market", help="import: whose bars they are, its whole name")
+    add(
+        "--calendar", metavar="NAME", help="import: when it is traded, if its venue doesn't say: FX"
+    )
     add("--columns", metavar="MAP", help="import: which is which: time=time_utc,open=o,...")
     add("--zone", type=zone, help="import: of times that name none, as Asia/Shanghai; default: UTC")
     add("--unit", choices=["s", "ms", "us", "ns"], help="import: of times that are numbers")
@@ -164,7 +168,8 @@ def _ls(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 def _gaps(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from piker.cli import historykept
 
-    call = Gaps(market=args.target, period_s=args.period or 60, from_ns=args.begin, to_ns=args.end)
+    period_s = args.period or trio.run(historykept.usual_period, args.target)
+    call = Gaps(market=args.target, period_s=period_s, from_ns=args.begin, to_ns=args.end)
     return historykept.gaps(call, all_=args.all, json=args.json)
 
 
@@ -205,14 +210,14 @@ def _import(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         )
     except ValueError as error:
         parse.error(str(error))
-    return historyimport.run(
-        Path(args.target),
-        args.market,
-        asked,
+    wish = historyimport.Wish(
+        market=args.market,
+        calendar=args.calendar,
         skip=args.skip_bad,
         complete=args.complete,
         json=args.json,
     )
+    return historyimport.run(Path(args.target), asked, wish)
 
 
 def _need_polars() -> None:

@@ -49,45 +49,59 @@ class Imported(Struct, frozen=True, kw_only=True):
     shown: tuple[Conflict, ...] = ()
 
 
-def run(file: Path, market: str, asked: Asked, *, skip: bool, complete: bool, json: bool) -> int:
+class Wish(Struct, frozen=True, kw_only=True):
+    """What is to become of a file's rows."""
+
+    market: str
+    calendar: str | None
+    skip: bool
+    """Import the others where some are bad."""
+    complete: bool
+    """Where no row is, nobody traded."""
+    json: bool
+
+
+def run(file: Path, asked: Asked, wish: Wish) -> int:
     """Do it; gives the exit status. Raises Refused or Unreachable."""
-    return trio.run(_run, file, market, asked, skip, complete, json)
+    return trio.run(_run, file, asked, wish)
 
 
-async def _run(
-    file: Path, market: str, asked: Asked, skip: bool, complete: bool, json: bool
-) -> int:
+async def _run(file: Path, asked: Asked, wish: Wish) -> int:
     try:
         found = await historyread.read(file, asked, clock.wall_ns())
     except BadFile as error:
         desk.say(f"{file}: {error}")
         return FAILED
     bad = found.read - len(found.rows)
-    takes = bool(len(found.rows)) and (skip or not bad)
-    fqme = market
+    takes = bool(len(found.rows)) and (wish.skip or not bad)
+    fqme = wish.market
     replies: list[ImportRowsReply] = []
     if takes:
-        fqme, replies = await _handed_in(file, market, asked, found, complete, quiet=json)
+        fqme, replies = await _handed_in(file, asked, found, wish)
     imported = _imported(file, fqme, asked, found, replies, takes)
-    if json:
+    if wish.json:
         print(msgspec.json.encode(imported).decode())
     else:
-        _show(imported, found, skip)
+        _show(imported, found, wish.skip)
     return 0 if takes else FAILED
 
 
 async def _handed_in(
-    file: Path, market: str, asked: Asked, found: Foreign, complete: bool, *, quiet: bool
+    file: Path, asked: Asked, found: Foreign, wish: Wish
 ) -> tuple[str, list[ImportRowsReply]]:
     """Have datad keep the rows, piece by piece."""
-    call = ImportBars(market=market, period_s=asked.period_s, source=_source(file))
+    call = ImportBars(
+        market=wish.market, period_s=asked.period_s, source=_source(file), calendar=wish.calendar
+    )
     rows, replies = found.rows, []
     end_ns = int(rows["time_ns"][-1]) + asked.period_s * NS
     async with storeclient.importing(call) as importing:
-        with _Progress(len(rows), quiet=quiet) as progress:
+        with _Progress(len(rows), quiet=wish.json) as progress:
             for begin, end in importing.pieces(rows):
                 to_ns = int(rows["time_ns"][end]) if end < len(rows) else end_ns
-                replies.append(await importing.take(rows[begin:end], to_ns if complete else None))
+                replies.append(
+                    await importing.take(rows[begin:end], to_ns if wish.complete else None)
+                )
                 progress.advance(end - begin)
     return importing.market, replies
 

@@ -71,6 +71,16 @@ def _remark(series: KeptSeries) -> str:
     return "; ".join(told)
 
 
+async def usual_period(market: str) -> int:
+    """Which of the periods that are kept is meant where none is named, s: minutes, if they are.
+
+    Raises Refused or Unreachable.
+    """
+    kept = await storeclient.series(await storeclient.provider_of(market), market)
+    periods = {each.period_s for each in kept.series}
+    return 60 if 60 in periods else min(periods, default=60)
+
+
 def gaps(call: Gaps, *, all_: bool, json: bool) -> int:
     """Print what is missing. Raises Refused or Unreachable."""
     reply = trio.run(storeclient.gaps, call)

@@ -110,6 +110,17 @@ def named(name: str) -> Calendar:
     return parse(name, BY_HAND.get(name) or TABLE[name])
 
 
+def names() -> list[str]:
+    """Of all calendars."""
+    return sorted({*TABLE, *BY_HAND})
+
+
+def sessions_by(calendar: Calendar, from_ns: int, to_ns: int) -> list[Pair]:
+    """As `sessions_of`, of what is traded by this calendar."""
+    open_ = sessions(calendar, (), from_ns, to_ns)
+    return joined([*open_, *without([(from_ns, to_ns)], [calendar.known])])
+
+
 def runs_out(calendar: Calendar, now_ns: int) -> bool:
     """Whether it ends soon, or is over: what comes after isn't known by this version."""
     return calendar.known[1] - WARN_NS <= now_ns

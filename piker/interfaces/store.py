@@ -120,6 +120,10 @@ class ImportBars(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
     market: Annotated[str, Meta(description="its whole name; the venue needn't know it any more")]
     period_s: Annotated[int, Meta(description="length of a bar, s")]
     source: Annotated[str, Meta(description="what they are from, as the file's name")]
+    calendar: Annotated[
+        str | None,
+        Meta(description="by which they are traded, as FX or XNYS, where the venue doesn't say"),
+    ] = None
 
 
 class ImportBarsReply(Reply, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piker.core.bars import NS, ROW
-from piker.core.calendars import sessions_of
+from piker.core.calendars import named, names, sessions_by, sessions_of
 from piker.core.gaps import closures, gaps
 from piker.core.resampling import DAY_NS, MARGIN_NS, resampled
 from piker.core.rowfaults import PRICES, Rules, faults, told
@@ -58,6 +58,14 @@ class Known(NamedTuple):
     newest: Live | None
 
 
+def _sessions(market: Market | None, notes: Notes, from_ns: int, to_ns: int) -> list[Pair] | None:
+    """When it may be traded: as its market has it, else as who imported it said; None: unknown."""
+    found = sessions_of(market, from_ns, to_ns) if market else None
+    if found is None and notes.calendar in names():
+        return sessions_by(named(notes.calendar), from_ns, to_ns)
+    return found
+
+
 def kept(files: BarFiles, place: Series) -> KeptSeries:
     """What is kept of a series, from what its files say of themselves."""
     months = files.files(place)
@@ -66,7 +74,7 @@ def kept(files: BarFiles, place: Series) -> KeptSeries:
     lacking: list[Pair] = []
     if covered:
         ends = covered[0][0], covered[-1][1]
-        sessions = sessions_of(notes.market, *ends) if notes.market else None
+        sessions = _sessions(notes.market, notes, *ends)
         lacking = gaps(sessions, covered, *ends, place.period_s * NS)
     return KeptSeries(
         market=place.fqme,
@@ -91,7 +99,7 @@ def _extent(files: BarFiles, place: Series) -> Pair:
 
 def gaps_of(files: BarFiles, place: Series, call: Gaps, known: Known) -> GapsReply:
     """What of a series is covered, and what isn't, and why."""
-    market, notes = known.market, known.notes
+    notes = known.notes
     live = known.newest.covered if known.newest else ()
     month_from_ns, month_to_ns = _extent(files, place)
     spans = files.coverage(place, month_from_ns, month_to_ns)
@@ -102,7 +110,7 @@ def gaps_of(files: BarFiles, place: Series, call: Gaps, known: Known) -> GapsRep
     first_ns, last_ns = (covered[0][0], covered[-1][1]) if covered else (0, 0)
     from_ns = first_ns if call.from_ns is None else call.from_ns
     to_ns = last_ns if call.to_ns is None else call.to_ns
-    sessions = sessions_of(market, from_ns, to_ns) if market and from_ns < to_ns else None
+    sessions = _sessions(known.market, notes, from_ns, to_ns) if from_ns < to_ns else None
     lacking = gaps(sessions, covered, from_ns, to_ns, place.period_s * NS)
     refused = [
         Unavailable(from_ns=a, to_ns=b, reason=each.reason, asked_ns=each.asked_ns)
@@ -155,7 +163,7 @@ def page(files: BarFiles, place: Series, call: Table, known: Known, now_ns: int)
     """What one table holds. Periods at its ends are made of all their rows."""
     import numpy as np
 
-    market, newest = known.market, known.newest
+    newest = known.newest
     base_ns, period_ns = place.period_s * NS, call.period_s * NS
     first_ns, last_ns = _extent(files, place)
     if newest and len(newest.rows):
@@ -170,7 +178,7 @@ def page(files: BarFiles, place: Series, call: Table, known: Known, now_ns: int)
     covered = joined([*pairs_of(files.coverage(place, *read)), *(newest.covered if newest else ())])
     if beyond_ns:
         around = max(0, read[0] - MARGIN_NS), read[1] + MARGIN_NS
-        sessions = sessions_of(market, *around) if market else None
+        sessions = _sessions(known.market, known.notes, *around)
         rows = resampled(
             rows,
             place.period_s,

@@ -29,6 +29,9 @@ class Notes(Struct, frozen=True, kw_only=True):
     ] = ()
     wanted: Annotated[Wanted | None, Meta(description="what was asked for")] = None
     market: Annotated[Market | None, Meta(description="the market as last described")] = None
+    calendar: Annotated[str, Meta(description="by which it is traded, as who imported it says")] = (
+        ""
+    )
 
 
 def read(directory: Path) -> Notes:

@@ -1,6 +1,7 @@
 """piker history ls, gaps, import, audit and --export: of a datad that keeps bars on a real disk."""
 
 import csv
+import gzip
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from piker.transport import listen
 from piker.varlink import Server
 from tests.cli.command import Ended, call, piker, running
 from tests.cli.terminal import in_terminal
+from tests.core.samples import DATA
 from tests.fakes.venue import WITH_PAST, Venue
 from tests.store.bars import JUNE, MINUTE, NOW, minutes, stretch
 
@@ -88,6 +90,13 @@ def write(file: Path, text: str) -> None:
     file.write_text(text)
 
 
+def unpacked(name: str, directory: Path) -> Path:
+    """One of the shipped files, as who has it would import it."""
+    path = directory / f"{name}.csv"
+    path.write_bytes(gzip.decompress((DATA / f"{name}.csv.gz").read_bytes()))
+    return path
+
+
 def write_damaged(file: Path, at: int) -> None:
     """As Parquet, one bit of it wrong, in what is said of a page."""
     write(file, HEAD + GOOD)
@@ -115,6 +124,50 @@ async def test_a_file_is_imported_and_what_was_guessed_is_said(
     assert err.startswith(f"piker: {file}: columns: time=time, open=open, high=high")
     rows = await archive.read(MINUTES, *stretch(0, 10))
     assert rows["volume"].tolist() == [10.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told", "closures"),
+    [
+        (
+            "eurusd-2017-1h-ask-bars",
+            ("--period", "1h", "--calendar", "FX"),
+            "1h: 1 gap, from 2017-01-01 22:00:00 to 2017-12-29 22:00:00",
+            52,
+        ),
+        (
+            "ifl8-2023-12-to-2024-09-1m-bars",
+            ("--period", "1m", "--calendar", "XSHG", "--stamps", "end"),
+            "1m: no gap, from 2023-12-04 01:30:00 to 2024-09-27 07:00:00",
+            399,
+        ),
+    ],
+)
+async def test_of_what_no_venue_knows_the_calendar_that_was_said_tells_gaps_from_closures(
+    archive: Archive,
+    name: str,
+    options: tuple[str, ...],
+    told: str,
+    closures: int,
+    tmp_path: Path,
+) -> None:
+    file, market = unpacked(name, tmp_path), "kept.of.fake"
+    ended = await piker("history", "import", str(file), "--market", market, *options)
+    assert ended.status == 0
+    assert [each.fqme for each in await archive.series()] == [market]
+    status, out, err = await piker("history", "gaps", market, "--all")
+    *stretches, last = out.splitlines()
+    assert (status, last, err) == (0, f"{market} {told}", "")
+    assert sum(each.split()[-1] == "closed" for each in stretches) == closures
+
+
+async def test_a_calendar_that_is_none_is_refused_with_those_that_are(
+    archive: Archive, file: Path
+) -> None:
+    status, out, err = await imported(file, "--calendar", "Forex")
+    assert (status, out) == (1, "")
+    assert "expected one of CMES, FX, METALS, " in err
+    assert await archive.series() == []
 
 
 async def test_a_file_with_a_bad_row_is_refused_with_its_line(archive: Archive, file: Path) -> None:
