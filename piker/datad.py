@@ -93,7 +93,11 @@ class Datad:
         archive: Archive,
         days: Mapping[int, int] = windows.DAYS,
     ) -> None:
-        keeping = Storekeeping(provider.name, archive, self._resolve, self._newest)
+        history = paths.state_of("datad") / "history" / provider.name
+        self._recording = Recording(history, service.changed)
+        keeping = Storekeeping(
+            provider.name, archive, self._recording.files, self._resolve, self._newest
+        )
         self.handlers: dict[Interface, object] = {DATA: self, STORE: keeping}
         self._service = service
         self._provider = provider
@@ -111,8 +115,6 @@ class Datad:
         self._tailing = Tailing(self._bars, archive, provider.name, days)
         self._fanout = Fanout()
         self._past = Past(endpoints.get("open_history_client"), venue, archive, self._newest)
-        history = paths.state_of("datad") / "history" / provider.name
-        self._recording = Recording(history, service.changed)
         self._feed = Feed(
             service,
             provider,

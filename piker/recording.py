@@ -131,7 +131,8 @@ class Recording:
         self.written = 0
         """Ticks on disk since the start."""
         self._changed = changed
-        self._files = TickFiles(directory, least_free)
+        self.files = TickFiles(directory, least_free)
+        """Where it is written."""
         self._tapes: dict[str, Tape] = {}
         self._ended: list[Tape] = []
         self._joined: dict[str, str] = {}
@@ -199,7 +200,7 @@ class Recording:
             await self._write_all()
         for tape in (*self._tapes.values(), *self._ended):
             self._give_up(tape)
-        self._files.unlock()
+        self.files.unlock()
 
     def _of_day(self, tape: Tape, data: MarketData, now_ns: int) -> Tape:
         """A market's tape of this day: the one there is, or the next."""
@@ -225,7 +226,7 @@ class Recording:
 
     def _next_message(self, fqme: str) -> int:
         try:
-            return self._files.next_message(fqme)
+            return self.files.next_message(fqme)
         except OSError as error:
             logger.warning("%s: messages are numbered from 0 on: %s", fqme, error)
             return 0
@@ -247,7 +248,7 @@ class Recording:
         ticks, said = tape.cut()
         written = False
         try:
-            await trio.to_thread.run_sync(self._files.write, tape.day, ticks, said)
+            await trio.to_thread.run_sync(self.files.write, tape.day, ticks, said)
             written = True
             self.written += len(ticks)
             self._say("")
@@ -259,7 +260,7 @@ class Recording:
 
     async def _join(self, fqme: str, before: str) -> None:
         """A stop waits for none that is under way: as a crash, it leaves what can be joined."""
-        join = partial(self._files.join, fqme, before, clock.wall_ns())
+        join = partial(self.files.join, fqme, before, clock.wall_ns())
         try:
             for aside in await trio.to_thread.run_sync(join, abandon_on_cancel=True):
                 logger.warning("%s: a damaged file was set aside: %s", fqme, aside)

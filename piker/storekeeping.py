@@ -12,9 +12,10 @@ else knows.
 import os
 import pwd
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import trio
 from msgspec import structs
@@ -57,6 +58,8 @@ from piker.store.answers import Live, Taken
 from piker.store.audit import audit
 from piker.store.barfiles import BarFiles, Put
 from piker.store.places import Series as Place
+from piker.store.tickaudit import TickAudit
+from piker.store.tickfiles import TickFiles
 from piker.varlink import Stream
 
 LENT_ROWS: Final = 1 << 20
@@ -70,19 +73,29 @@ MAX_SOURCE: Final = 200
 MAX_NAME, PARTS = 200, 3
 """Characters of a whole name at most, and what it has at least: instrument, venue, provider."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Describe = Callable[[str], Awaitable[Market]]
 """What a market is, as its venue says. Raises Refused."""
 
 
 class Storekeeping:
-    """Answers for one provider's archive. `newest` is what shared memory has."""
+    """Answers for one provider's archive and its recorded ticks.
+
+    `newest` is what shared memory has.
+    """
 
     def __init__(
-        self, provider: str, archive: Archive, describe: Describe, newest: NewestOf
+        self,
+        provider: str,
+        archive: Archive,
+        ticks: TickFiles,
+        describe: Describe,
+        newest: NewestOf,
     ) -> None:
         self._provider = provider
         self._archive = archive
+        self._ticks = ticks
         self._describe = describe
         self._newest = newest
         self._imports: dict[str, _Import] = {}
@@ -92,12 +105,14 @@ class Storekeeping:
     async def series(self, call: Series) -> SeriesReply:
         """piker.Store.Series."""
         self._check_readable()
-        all_ = await self._archive.series()
+        all_, recorded = await self._archive.series(), await self._recorded()
         if call.market is not None:
-            fqme = resolve(call.market, {each.fqme for each in all_}, self._provider)
+            fqme = resolve(call.market, {*(each.fqme for each in all_), *recorded}, self._provider)
             all_ = [each for each in all_ if each.fqme == fqme]
+            recorded = [each for each in recorded if each == fqme]
         kept = [await self._use(partial(answers.kept, place=place)) for place in all_]
-        return SeriesReply(series=tuple(kept), problem=self._archive.problem)
+        ticks = [await _in_thread(answers.kept_ticks, self._ticks, each) for each in recorded]
+        return SeriesReply(series=tuple(kept), ticks=tuple(ticks), problem=self._archive.problem)
 
     async def gaps(self, call: Gaps) -> GapsReply:
         """piker.Store.Gaps."""
@@ -144,18 +159,25 @@ class Storekeeping:
             _check_may_write(stream)
         if repair and not await self._archive.locked():
             raise Refused(NothingKept(reason=self._archive.problem))
-        all_ = await self._archive.series()
+        all_, recorded = await self._archive.series(), await self._recorded()
         if call.market is not None:
-            fqme, _ = await self._market(call.market)
+            known = {*(each.fqme for each in all_), *recorded}
+            fqme = self._one_of(known, call.market)
             all_ = [each for each in all_ if each.fqme == fqme]
-        for number, place in enumerate(all_):
+            recorded = [each for each in recorded if each == fqme]
+        told = _Told(stream, len(all_) + len(recorded))
+        for place in all_:
             now_ns = clock.wall_ns()
-            found = await self._use(partial(_found, now_ns=now_ns, repair=repair, place=place))
-            for at in range(0, len(found), FINDINGS):
-                part = tuple(found[at : at + FINDINGS])
-                await stream.send(AuditReply(findings=part, looked_at=number, of=len(all_)))
-            await stream.send(AuditReply(looked_at=number + 1, of=len(all_)))
-        await stream.send(AuditReply(looked_at=len(all_), of=len(all_), done=True))
+            await told.tell(
+                await self._use(partial(_found, now_ns=now_ns, repair=repair, place=place))
+            )
+            await told.advance()
+        for fqme in recorded:
+            look = TickAudit(self._ticks, fqme, clock.wall_ns(), repair=repair)
+            for path in await _in_thread(look.paths):
+                await told.tell(await _in_thread(look.look, path))
+            await told.advance()
+        await told.end()
 
     # --- what others have
 
@@ -245,17 +267,24 @@ class Storekeeping:
         return Place(fqme, found[-1])
 
     async def _market(self, name: str) -> tuple[str, list[int]]:
-        """A market of which something is kept, and its periods."""
+        """A market of which bars are kept, and their periods."""
         self._check_readable()
         all_ = await self._archive.series()
-        known = {each.fqme for each in all_}
+        fqme = self._one_of({each.fqme for each in all_}, name)
+        return fqme, [each.period_s for each in all_ if each.fqme == fqme]
+
+    def _one_of(self, known: set[str], name: str) -> str:
+        """Which of these is meant. Raises Refused."""
         try:
-            fqme = resolve(name, known, self._provider)
+            return resolve(name, known, self._provider)
         except Refused as no:
             if not isinstance(no.fault, NoSuchMarket):
                 raise
             raise Refused(NothingOf(market=name)) from no
-        return fqme, [each.period_s for each in all_ if each.fqme == fqme]
+
+    async def _recorded(self) -> list[str]:
+        """Markets that ticks are kept of."""
+        return await _in_thread(self._ticks.markets)
 
     async def _whole_name(self, name: str) -> str:
         """One of what is kept, or a whole name of this provider's. Raises Refused."""
@@ -282,11 +311,51 @@ class Storekeeping:
             raise Refused(NothingKept(reason=self._archive.unreadable))
 
     async def _use(self, work: Callable[[BarFiles], T]) -> T:
-        try:
+        with _refusing():
             return await self._archive.use(work)
-        except OSError as error:
-            reason = f"{error.filename or 'the disk'}: {error.strerror or error}"
-            raise Refused(NothingKept(reason=reason)) from error
+        raise AssertionError("what is refused is raised")
+
+
+class _Told:
+    """What an audit tells, so much at once that a message has room for it."""
+
+    def __init__(self, stream: Stream, of: int) -> None:
+        self._stream = stream
+        self._of = of
+        self._looked_at = 0
+
+    async def tell(self, found: Sequence[Finding]) -> None:
+        for at in range(0, len(found), FINDINGS):
+            await self._send(tuple(found[at : at + FINDINGS]))
+
+    async def advance(self) -> None:
+        """One more was looked at."""
+        self._looked_at += 1
+        await self._send()
+
+    async def end(self) -> None:
+        await self._send(done=True)
+
+    async def _send(self, findings: tuple[Finding, ...] = (), *, done: bool = False) -> None:
+        reply = AuditReply(findings=findings, looked_at=self._looked_at, of=self._of, done=done)
+        await self._stream.send(reply)
+
+
+async def _in_thread(work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """What waits for the disk, beside the archive's thread. Raises Refused."""
+    with _refusing():
+        return await trio.to_thread.run_sync(partial(work, *args, **more))
+    raise AssertionError("what is refused is raised")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What the disk says, as Refused."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.filename or 'the disk'}: {error.strerror or error}"
+        raise Refused(NothingKept(reason=reason)) from error
 
 
 def _found(files: BarFiles, now_ns: int, repair: bool, place: Place) -> list[Finding]:

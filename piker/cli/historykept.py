@@ -15,18 +15,21 @@ from piker.cli.times import dated
 from piker.coverage import Finding
 from piker.errors import Refused
 from piker.interfaces.data import NothingKept
-from piker.interfaces.store import Audit, Gaps, GapsReply, KeptSeries, SeriesReply
+from piker.interfaces.store import Audit, Gaps, GapsReply, KeptSeries, KeptTicks, SeriesReply
+from piker.store.places import TICKS
 
 
 def ls(market: str | None, *, json: bool) -> int:
     """Print what is kept. Raises Refused or Unreachable."""
     found = trio.run(_all, market)
-    series = [each for reply in found for each in reply.series]
+    kept: list[KeptSeries | KeptTicks] = []
+    for reply in found:
+        kept += sorted((*reply.series, *reply.ticks), key=lambda each: each.market)
     if json:
-        for each in series:
+        for each in kept:
             print(msgspec.json.encode(each).decode())
-    elif series:
-        lines.show(_table(series))
+    elif kept:
+        lines.show(_table(kept))
     else:
         print("nothing is kept yet")
     for problem in dict.fromkeys(reply.problem for reply in found if reply.problem):
@@ -51,13 +54,17 @@ async def _all(market: str | None) -> list[SeriesReply]:
     return found
 
 
-def _table(series: list[KeptSeries]) -> object:
+def _table(kept: list[KeptSeries | KeptTicks]) -> object:
     right = ("rows", "size", "gaps")
     table = lines.grid("market", "period", "from", "to", *right, "", right=right)
-    for each in series:
+    for each in kept:
         ends = [dated(ns) if ns is not None else "-" for ns in (each.from_ns, each.to_ns)]
-        numbers = [f"{each.rows:,}", f"{each.size_bytes / 1e6:.1f} MB", str(each.gaps or "")]
-        lines.add(table, each.market, named(each.period_s), *ends, *numbers, _remark(each))
+        size = f"{each.size_bytes / 1e6:.1f} MB"
+        if isinstance(each, KeptTicks):
+            lines.add(table, each.market, TICKS, *ends, f"{each.ticks:,}", size, "", "")
+        else:
+            numbers = f"{each.rows:,}", size, str(each.gaps or "")
+            lines.add(table, each.market, named(each.period_s), *ends, *numbers, _remark(each))
     return table
 
 

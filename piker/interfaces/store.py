@@ -43,10 +43,23 @@ class KeptSeries(Struct, frozen=True, kw_only=True):
     paused: Annotated[bool, Meta(description="that backfill waits to be told to go on")] = False
 
 
+class KeptTicks(Struct, frozen=True, kw_only=True):
+    """Ticks of one market on disk, recorded as they were seen."""
+
+    market: Annotated[str, Meta(description="fqme")]
+    from_ns: Annotated[
+        int | None, Meta(description="the first instant that is covered, UTC ns; null: none is")
+    ]
+    to_ns: Annotated[int | None, Meta(description="the first instant after the last, UTC ns")]
+    ticks: Annotated[int, Meta(description="how many there are, with signs of life")]
+    size_bytes: Annotated[int, Meta(description="of their files, bytes")]
+
+
 class SeriesReply(Reply, frozen=True, kw_only=True):
     """What is kept of one provider's markets."""
 
     series: Annotated[tuple[KeptSeries, ...], Meta(description="by market and period")]
+    ticks: Annotated[tuple[KeptTicks, ...], Meta(description="what is recorded, by market")] = ()
     problem: Annotated[str, Meta(description="why nothing is kept now, if so, for people")] = ""
 
 
@@ -169,7 +182,7 @@ class ImportRowsReply(Reply, frozen=True, kw_only=True):
 
 
 class Audit(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Look at everything on disk, series by series; what isn't as it should be is told.
+    """Look at all bars and ticks on disk, series by series; what isn't as it should be is told.
 
     Ends by hanging up after the reply whose done is true. To mend is for root and the user that
     datad runs as.
@@ -185,8 +198,8 @@ class AuditReply(Reply, frozen=True, kw_only=True):
     """What was found since the reply before."""
 
     findings: Annotated[tuple[Finding, ...], Meta(description="in the order they were found")] = ()
-    looked_at: Annotated[int, Meta(description="series that were looked at so far")] = 0
-    of: Annotated[int, Meta(description="series that there are to look at")] = 0
+    looked_at: Annotated[int, Meta(description="series, and markets' ticks, looked at so far")] = 0
+    of: Annotated[int, Meta(description="those that there are to look at")] = 0
     done: Annotated[bool, Meta(description="that was all")] = False
 
 

@@ -23,6 +23,7 @@ from piker.interfaces.store import (
     GapsReply,
     ImportRows,
     KeptSeries,
+    KeptTicks,
     Stretch,
     Table,
 )
@@ -30,6 +31,7 @@ from piker.markets import Market
 from piker.store.barfiles import BarFiles
 from piker.store.notes import Notes
 from piker.store.places import Series
+from piker.store.tickfiles import TickFiles, totals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +89,18 @@ def kept(files: BarFiles, place: Series) -> KeptSeries:
         unavailable=notes.unavailable,
         wanted_from_ns=notes.wanted.from_ns if notes.wanted else None,
         paused=bool(notes.wanted and notes.wanted.paused),
+    )
+
+
+def kept_ticks(files: TickFiles, fqme: str) -> KeptTicks:
+    """What is recorded of a market. Raises OSError."""
+    found = totals(files.place(fqme))
+    return KeptTicks(
+        market=fqme,
+        from_ns=found.from_ns,
+        to_ns=found.to_ns,
+        ticks=found.rows,
+        size_bytes=found.size_bytes,
     )
 
 

@@ -4,13 +4,12 @@ Mending loses nothing. What can't be read is set aside by name; of a file with b
 gets the good ones, and the original is set aside. The time of what isn't there any more is
 uncovered, so that it is fetched again. What isn't ours is told of and never touched.
 
-A market's ticks, in `places.TICKS`, are tickfiles.py's to look at.
+A market's ticks, in `places.TICKS`, are tickaudit.py's to look at.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from piker.core import covering
 from piker.core.bars import NS
@@ -21,6 +20,7 @@ from piker.store import barframes, durable, notes, parquet, tickfiles
 from piker.store.barbatch import AHEAD_NS
 from piker.store.barfiles import LOCK, BarFiles, unfinished
 from piker.store.barwords import Words, words_of
+from piker.store.findings import NOT_OURS, Wrong, entries, finding, is_directory, note
 from piker.store.parquet import DAMAGED, Damaged
 from piker.store.places import (
     ASKED,
@@ -40,15 +40,6 @@ if TYPE_CHECKING:
 
 MAX_ROWS: Final = 100
 """Bad rows of a file that are told of one by one; of the others only how many there are."""
-NOT_OURS: Final = "it is not piker's: it is left alone"
-
-
-class Wrong(NamedTuple):
-    """Something about a file's rows or coverage."""
-
-    text: str
-    row: int | None = None
-    time_ns: int | None = None
 
 
 def audit(
@@ -75,29 +66,29 @@ class _Auditor:
 
     def all(self) -> Iterator[Finding]:
         """The whole directory of a provider."""
-        for path in _entries(self._files.directory):
+        for path in entries(self._files.directory):
             if path.name in (LOCK, tickfiles.LOCK, ASKED, f".{ASKED}"):
                 continue
-            fqme = unquoted(path.name) if _is_directory(path) else None
+            fqme = unquoted(path.name) if is_directory(path) else None
             if fqme is None:
-                yield _note(path, NOT_OURS)
+                yield note(path, NOT_OURS)
             else:
                 yield from self._market(fqme, path)
 
     def _market(self, fqme: str, directory: Path) -> Iterator[Finding]:
-        for path in _entries(directory):
-            period_s = period_of(path.name) if _is_directory(path) else None
+        for path in entries(directory):
+            period_s = period_of(path.name) if is_directory(path) else None
             if period_s is not None:
                 yield from self.series(Series(fqme, period_s))
             elif path.name != TICKS:
-                yield _note(path, NOT_OURS)
+                yield note(path, NOT_OURS)
 
     def series(self, series: Series) -> Iterator[Finding]:
         """One directory of months."""
-        for path in _entries(self._files.place(series)):
+        for path in entries(self._files.place(series)):
             month = month_named(path.name)
-            if _is_directory(path):
-                yield _note(path, NOT_OURS, series)
+            if is_directory(path):
+                yield note(path, NOT_OURS, series)
             elif month is not None:
                 yield from self._month(series, month, path)
             elif path.name == notes.NAME:
@@ -113,14 +104,14 @@ class _Auditor:
                 "it was set aside, since it could not be read or had bad rows; its time is fetched "
                 "again: look at it, or delete it"
             )
-            return _note(path, text, series)
-        return _note(path, NOT_OURS, series)
+            return note(path, text, series)
+        return note(path, NOT_OURS, series)
 
     def _left(self, series: Series, path: Path) -> Finding:
         if self._repair:
             durable.remove(path)
         text = "a write that a crash interrupted left it; nothing in it is missing elsewhere"
-        return _finding(path, series, Wrong(text), "removed" if self._repair else "")
+        return finding(path, series, Wrong(text), "removed" if self._repair else "")
 
     def _notes(self, series: Series, path: Path) -> Iterator[Finding]:
         try:
@@ -140,7 +131,7 @@ class _Auditor:
         look = _Look(series, month, words, barframes.rows_of(frame), self._now_ns + AHEAD_NS)
         wrong = list(look.wrong())
         done = self._mend(series, month, frame, look) if wrong and self._repair else ""
-        yield from (_finding(path, series, each, done) for each in wrong)
+        yield from (finding(path, series, each, done) for each in wrong)
 
     def _mend(self, series: Series, month: Month, frame: "pl.DataFrame", look: "_Look") -> str:
         """Have the month hold what is good of it, and its original beside it."""
@@ -155,7 +146,7 @@ class _Auditor:
         done = ""
         if self._repair:
             done = f"set aside as {parquet.set_aside(path, self._now_ns).name}"
-        return _finding(path, series, Wrong(f"it can't be read: {damaged}"), done)
+        return finding(path, series, Wrong(f"it can't be read: {damaged}"), done)
 
 
 class _Look:
@@ -259,35 +250,3 @@ class _Look:
 
     def _when(self, row: int) -> str:
         return instant(int(self._times[row]))
-
-
-def _finding(path: Path, series: Series, wrong: Wrong, done: str) -> Finding:
-    at = ""
-    if wrong.row is not None and wrong.time_ns is not None:
-        at = f"row {wrong.row}, {instant(wrong.time_ns)}: "
-    return Finding(
-        path=str(path),
-        market=series.fqme,
-        period_s=series.period_s,
-        row=wrong.row,
-        time_ns=wrong.time_ns,
-        text=f"{at}{wrong.text}",
-        done=done,
-    )
-
-
-def _note(path: Path, text: str, series: Series | None = None) -> Finding:
-    market, period_s = series or ("", 0)
-    return Finding(path=str(path), market=market, period_s=period_s, text=text, harmless=True)
-
-
-def _entries(directory: Path) -> Sequence[Path]:
-    """What is in a directory, by name; nothing, if there is none."""
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(directory))
-    except FileNotFoundError:
-        return ()
-
-
-def _is_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()

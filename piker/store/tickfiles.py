@@ -13,8 +13,9 @@ Everything here waits for the disk: it is called in a worker thread.
 import fcntl
 import os
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -66,6 +67,17 @@ class Recorded(NamedTuple):
     ticks: TickColumns
 
 
+class Totals(NamedTuple):
+    """How much is kept of a market's ticks."""
+
+    from_ns: int | None
+    """The first instant that is covered, UTC ns; None: none is."""
+    to_ns: int | None
+    rows: int
+    """Ticks, and signs of life."""
+    size_bytes: int
+
+
 class Taken(Exception):
     """Another process writes here."""
 
@@ -81,6 +93,29 @@ class TickFiles:
         self._directory = directory
         self._least_free = least_free
         self._lock = -1
+        self._turn = threading.Lock()
+        """Held by the thread that changes files: an audit's is another than the recording's."""
+
+    def markets(self) -> list[str]:
+        """Those that ticks are kept of, by name. Raises OSError."""
+        found = ((unquoted(each.name), each / TICKS) for each in _entries(self._directory))
+        return sorted(fqme for fqme, ticks in found if fqme and is_tick_directory(ticks))
+
+    def place(self, fqme: str) -> Path:
+        """The directory of a market's ticks."""
+        return ticks_of(self._directory, fqme)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the one who changes files, with nothing half written. Raises Taken or OSError."""
+        with self._turn:
+            held = self._lock >= 0
+            self._hold_lock()
+            try:
+                yield
+            finally:
+                if not held:
+                    self.unlock()
 
     def _hold_lock(self) -> None:
         if self._lock >= 0:
@@ -109,25 +144,25 @@ class TickFiles:
 
     def write(self, day: str, ticks: TickColumns, said: About) -> Path:
         """Add a segment to a day; gives its file. Raises Taken or OSError."""
-        self._hold_lock()
-        room.check(self._directory, self._least_free)
-        directory = ticks_of(self._directory, said.market.fqme) / day
-        path = directory / f"{_next_number(directory):06d}.parquet"
-        parquet.write(_frame(ticks), path, _words(said))
-        return path
+        with self._turn:
+            self._hold_lock()
+            room.check(self._directory, self._least_free)
+            directory = self.place(said.market.fqme) / day
+            path = directory / f"{_next_number(directory):06d}.parquet"
+            parquet.write(_frame(ticks), path, _words(said))
+            return path
 
     def join(self, fqme: str, before: str, now_ns: int) -> list[Path]:
         """Make one file of each day before a day; gives files that were damaged, set aside.
 
         Raises Taken or OSError.
         """
-        self._hold_lock()
-        room.check(self._directory, self._least_free)
-        ticks = ticks_of(self._directory, fqme)
-        if not ticks.is_dir():
-            return []
-        days = [each for each in _entries(ticks) if _DAY.fullmatch(each.name) and each.is_dir()]
-        return [aside for day in days if day.name < before for aside in _join(day, now_ns)]
+        with self._turn:
+            self._hold_lock()
+            room.check(self._directory, self._least_free)
+            days = [each for each in _entries(self.place(fqme)) if _DAY.fullmatch(each.name)]
+            early = [day for day in days if day.name < before and day.is_dir()]
+            return [aside for day in early for aside in _join(day, now_ns)]
 
 
 def ticks_of(directory: Path, fqme: str) -> Path:
@@ -148,6 +183,11 @@ def is_tick_directory(path: Path) -> bool:
 def is_of_a_day(path: Path) -> bool:
     """Whether it is named as a day is, or its file."""
     return bool(_DAY.fullmatch(path.name.removesuffix(".parquet")))
+
+
+def is_segment(path: Path) -> bool:
+    """Whether it is named as a part of a day is."""
+    return bool(_SEGMENT.fullmatch(path.name) and _DAY.fullmatch(path.parent.name))
 
 
 def about(path: Path) -> About:
@@ -185,8 +225,46 @@ def read(path: Path) -> Recorded:
     raise Damaged("expected a recording that rests while it is read, was one that changes")
 
 
+def totals(ticks: Path) -> Totals:
+    """How much is kept of a market, of files that can be read. Raises OSError."""
+    for _ in range(_LOOKS):
+        with suppress(FileNotFoundError):  # a day was joined meanwhile
+            return _totals(ticks)
+    raise OSError(f"expected {ticks} to rest while it is read, was changing")
+
+
 class _Versioned(Struct):
     version: int
+
+
+def _totals(ticks: Path) -> Totals:
+    import polars as pl
+
+    files = list(_readable(ticks))
+    spans = [(span.from_ns, span.to_ns) for _, said in files for span in said.spans]
+    frames = [pl.scan_parquet(path, glob=False).select(pl.len()) for path, _ in files]
+    return Totals(
+        min(spans)[0] if spans else None,
+        max(to_ns for _, to_ns in spans) if spans else None,
+        sum(each.item() for each in pl.collect_all(frames)),
+        sum(path.stat().st_size for path, _ in files),
+    )
+
+
+def _readable(ticks: Path) -> Iterator[tuple[Path, About]]:
+    """Files of a market's ticks that say what they are; those within a day's file are left out."""
+    for day in _days(ticks):
+        within: tuple[str, ...] = ()
+        whole = ticks / f"{day}.parquet"
+        with suppress(Damaged):
+            if whole.exists():
+                said = about(whole)
+                within = said.segments
+                yield whole, said
+        for path in _segments(ticks / day):
+            with suppress(Damaged):
+                if path.name not in within:
+                    yield path, about(path)
 
 
 def _read(paths: list[Path]) -> Recorded:
@@ -209,13 +287,17 @@ def _read(paths: list[Path]) -> Recorded:
 def _files(ticks: Path) -> list[Path]:
     """All files of a market's ticks, oldest first, without segments that a day's file has."""
     found: list[Path] = []
-    names = {each.name.removesuffix(".parquet") for each in _entries(ticks)}
-    for day in sorted(name for name in names if _DAY.fullmatch(name)):
+    for day in _days(ticks):
         whole = ticks / f"{day}.parquet"
         within = about(whole).segments if whole.exists() else ()
         found += [whole] if whole.exists() else []
         found += [each for each in _segments(ticks / day) if each.name not in within]
     return found
+
+
+def _days(ticks: Path) -> list[str]:
+    names = {each.name.removesuffix(".parquet") for each in _entries(ticks)}
+    return sorted(name for name in names if _DAY.fullmatch(name))
 
 
 def _segments(directory: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 import trio
+from msgspec import structs
 
 from piker import paths
 from piker.archive import Archive, open_archive
@@ -22,6 +23,7 @@ from piker.datad import Datad
 from piker.notify import Manager
 from piker.service import Service
 from piker.store.places import Series
+from piker.store.tickfiles import TickFiles
 from piker.transport import listen
 from piker.varlink import Server
 from tests.cli.command import Ended, call, piker, running
@@ -29,6 +31,8 @@ from tests.cli.terminal import in_terminal
 from tests.core.samples import DATA
 from tests.fakes.venue import WITH_PAST, Venue
 from tests.store.bars import JUNE, MINUTE, NOW, minutes, stretch
+from tests.store.ticks import DAY, columns, said
+from tests.store.ticks import MARKET as BRK
 
 MARKET = "eurusd.spot.fake"
 MINUTES = Series(MARKET, 60)
@@ -257,6 +261,39 @@ async def test_what_is_kept_is_a_table_or_an_object_a_series(archive: Archive) -
     ]
     told = json.loads((await piker("history", "ls", "eurusd", "--json")).out)
     assert (told["market"], told["rows"], told["to_ns"]) == (MARKET, 2, JUNE + 5 * MINUTE)
+
+
+def record(archive: Archive) -> Path:
+    """Two messages of the market, each a bid, a trade and a sign of life; their segment."""
+    files = TickFiles(archive.files.directory)
+    about = structs.replace(said(0, 1), market=structs.replace(BRK, fqme=MARKET))
+    path = files.write(DAY, columns(0, 1), about)
+    files.unlock()
+    return path
+
+
+async def test_recorded_ticks_are_a_row_of_their_own(archive: Archive) -> None:
+    await put(archive, 0, 1, end=5)
+    record(archive)
+    _, _, row = (await piker("history", "ls")).out.splitlines()
+    noon = ("2027-01-15", "12:00:00")
+    assert row.split() == [MARKET, "ticks", *noon, *noon, "6", "0.0", "MB"]
+    _, told = (await piker("history", "ls", "--json")).out.splitlines()
+    assert (json.loads(told)["market"], json.loads(told)["ticks"]) == (MARKET, 6)
+
+
+async def test_an_audit_sets_damaged_ticks_aside(archive: Archive) -> None:
+    path = record(archive)
+    path.write_bytes(b"no more")
+    status, out, _ = await piker("history", "audit")
+    assert (status, out.splitlines()[0]) == (
+        1,
+        f"{path}: it can't be read: it is no file of piker's: it has no checksum",
+    )
+    assert (await piker("history", "audit", "--repair")).out.endswith(
+        "\n1 found, 1 of them mended\n"
+    )
+    assert not path.exists()
 
 
 async def test_gaps_are_a_table_or_an_object(archive: Archive) -> None:

@@ -30,6 +30,7 @@ from piker.interfaces.store import (
     ImportBarsReply,
     ImportRows,
     ImportRowsReply,
+    KeptTicks,
     NoSuchImport,
     NothingOf,
     OthersMay,
@@ -45,11 +46,14 @@ from piker.sharedbars import BarReader
 from piker.store.answers import Live
 from piker.store.notes import Notes
 from piker.store.places import Series as Place
+from piker.store.tickfiles import TickFiles
 from piker.storekeeping import MOST_IMPORTS, Storekeeping, others_may
 from piker.varlink import Client, Server
 from tests.fakes.switchboard import Switchboard, a_switchboard
 from tests.fakes.venue import EURUSD, MARKETS
 from tests.store.bars import JUNE, MINUTE, NOW, bars, minutes, stretch
+from tests.store.ticks import DAY, MARKET, NOON_NS, said
+from tests.store.ticks import columns as tick_columns
 
 MINUTES = Place(EURUSD.fqme, 60)
 SOURCE = "theirs.csv"
@@ -61,7 +65,10 @@ class Kept:
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
         self.live: Live | None = None
-        keeping = Storekeeping("fake", archive, self._describe, lambda fqme, period_s: self.live)
+        self.ticks = TickFiles(archive.files.directory)
+        keeping = Storekeeping(
+            "fake", archive, self.ticks, self._describe, lambda fqme, period_s: self.live
+        )
         self.server = Server("datad@fake", {STORE: keeping})
         self.board: Switchboard | None = None
 
@@ -134,6 +141,32 @@ async def test_a_series_is_listed_with_its_span_its_rows_and_its_gaps(kept: Kept
     assert (found.from_ns, found.to_ns) == stretch(0, 10)
     place = kept.archive.files.place(MINUTES)
     assert found.size_bytes == sum(each.stat().st_size for each in place.glob("*.parquet"))
+
+
+def recorded(kept: Kept) -> Path:
+    """Ticks of a market of which there are no bars; their segment."""
+    ticks = tick_columns(0, 1)
+    market = structs.replace(MARKET, fqme="brk.nyse.fake")
+    path = kept.ticks.write(DAY, ticks, structs.replace(said(0, 1), market=market))
+    kept.ticks.unlock()
+    return path
+
+
+async def test_ticks_that_are_recorded_are_listed_with_their_span_and_their_number(
+    kept: Kept,
+) -> None:
+    path = recorded(kept)
+    ticks = KeptTicks(
+        market="brk.nyse.fake",
+        from_ns=NOON_NS,
+        to_ns=NOON_NS + 2,
+        ticks=6,
+        size_bytes=path.stat().st_size,
+    )
+    assert await kept.series() == SeriesReply(series=(), ticks=(ticks,))
+    assert (await kept.series("brk")).ticks == (ticks,)
+    await kept.put(minutes(0), stretch(0, 1))
+    assert (await kept.series("eurusd")).ticks == ()
 
 
 async def test_a_name_that_nothing_is_kept_of_is_refused(kept: Kept) -> None:
@@ -484,10 +517,13 @@ def test_who_is_refused_is_told_a_command_that_works(
 # --- audit
 
 
-async def audited(kept: Kept, *, repair: bool = False) -> list[AuditReply]:
+async def audited(
+    kept: Kept, *, repair: bool = False, market: str | None = None
+) -> list[AuditReply]:
     """All that is told."""
     found = []
-    async with aclosing(kept.client().replies(Audit(repair=repair), AuditReply)) as replies:
+    call = Audit(repair=repair, market=market)
+    async with aclosing(kept.client().replies(call, AuditReply)) as replies:
         async for reply, _ in replies:
             found.append(reply)
             if reply.done:
@@ -507,3 +543,18 @@ async def test_an_audit_tells_what_is_wrong_and_mends_it_when_told_to(kept: Kept
     assert [
         each for reply in await audited(kept) for each in reply.findings if not each.harmless
     ] == []
+
+
+async def test_an_audit_looks_at_recorded_ticks_too(kept: Kept) -> None:
+    await kept.put(minutes(0), stretch(0, 1))
+    path = recorded(kept)
+    path.write_bytes(path.read_bytes()[:-1])
+    found = await audited(kept)
+    assert [each.path for reply in found for each in reply.findings] == [str(path)]
+    assert (found[-1].looked_at, found[-1].of, found[-1].done) == (2, 2, True)
+    assert [each.of for each in await audited(kept, market="eurusd")] == [1, 1]
+    mended = [
+        each for reply in await audited(kept, market="brk", repair=True) for each in reply.findings
+    ]
+    assert [each.done[:9] for each in mended] == ["set aside"]
+    assert not path.exists()

@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 
 from piker.store.tickfiles import TickFiles
-from tests.store.test_tickfiles import DAY, MARKET, columns, said
+from tests.store.ticks import DAY, MARKET, columns, said
 
 
 def main(directory: Path) -> None:

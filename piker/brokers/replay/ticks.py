@@ -19,6 +19,7 @@ from piker.brokers.replay.wire import BadRecording
 from piker.core.marketdata import END_OF_TIME_NS
 from piker.core.spans import Pair, clipped
 from piker.core.tickcolumns import NO_TICK, TickColumns
+from piker.core.tickfaults import first_fault
 from piker.coverage import Span
 from piker.markets import Market, Session
 
@@ -99,20 +100,8 @@ def _due(ticks: TickColumns) -> Times:
 
 
 def _check(ticks: TickColumns, spans: tuple[Span, ...]) -> None:
-    """Raises BadRecording, of the first row that is wrong in one way."""
+    """Raises BadRecording."""
     if not len(ticks) and not spans:
         raise BadRecording(1, "expected a tick, was the end", "row")
-    kinds, prices, sizes = (np.array(x) for x in (ticks.kinds, ticks.prices, ticks.sizes))
-    for name, times in (("time", ticks.times), ("seen", ticks.seen)):
-        there = np.array(times)
-        bad = (there < 0) | (there >= END_OF_TIME_NS)
-        _refuse(bad, there, f"expected {name} from 1970 to 2116")
-    _refuse((kinds != NO_TICK) & ~np.isfinite(prices), prices, "expected a finite price")
-    unsound = ~np.isnan(sizes) & ~((sizes >= 0) & (sizes < np.inf))
-    _refuse(unsound, sizes, "expected a size of 0 or more")
-
-
-def _refuse(bad: NDArray[np.bool_], values: "Times | NDArray[np.float64]", expected: str) -> None:
-    if bad.any():
-        row = int(bad.argmax())
-        raise BadRecording(row + 1, f"{expected}, was {values[row].item()}", "row")
+    if fault := first_fault(ticks):
+        raise BadRecording(fault.row + 1, fault.reason, "row")
