@@ -227,9 +227,10 @@ class Recording:
     def _next_message(self, fqme: str) -> int:
         try:
             return self.files.next_message(fqme)
-        except OSError as error:
-            logger.warning("%s: messages are numbered from 0 on: %s", fqme, error)
-            return 0
+        except OSError as error:  # a number that none has: there aren't so many
+            first = clock.wall_ns()
+            logger.warning("%s: messages are numbered from %d on: %s", fqme, first, error)
+            return first
 
     async def _write_all(self) -> None:
         for tape in (*self._ended, *self._tapes.values()):

@@ -5,7 +5,8 @@
 
 A file is there whole or not at all (`parquet`). A day's file names in its metadata the segments
 that are in it, so that joining them twice, or a crash in the middle, neither doubles nor loses a
-tick: what is named goes, what isn't is joined. A segment's number is never given twice.
+tick: what is named goes, what isn't is joined. A segment's number is never given twice, nor is that
+of a message: by them ticks are in the order in which they came, whatever the clock said meanwhile.
 
 Everything here waits for the disk: it is called in a worker thread.
 """
@@ -43,6 +44,9 @@ COLUMNS: Final = ("time", "seen", "message", "kind", "price", "size", "derived",
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _SEGMENT = re.compile(r"\d{6,}\.parquet")
+SKIPPED: Final = 1 << 32
+"""More messages than a file has. It is how much further they are numbered where some can't be read,
+that may be of the last."""
 _LOOKS = 5
 """How often a recording is looked at that changes while it is read: days are joined seldom."""
 
@@ -136,11 +140,18 @@ class TickFiles:
             self._lock = -1
 
     def next_message(self, fqme: str) -> int:
-        """The number after the newest message on disk. Raises OSError."""
-        ticks = ticks_of(self._directory, fqme)
-        with suppress(Damaged):
-            return about_all(ticks).next_message if ticks.is_dir() else 0
-        return 0
+        """A number greater than that of any message on disk. Raises OSError.
+
+        It is the next one, unless what came last can't be read.
+        """
+        known, lost = 0, False
+        for files in _by_day(self.place(fqme)):
+            said, missed = _newest(files)
+            if said and said.next_message >= known:
+                known, lost = said.next_message, missed
+            else:
+                lost = lost or missed
+        return known + SKIPPED if lost else known
 
     def write(self, day: str, ticks: TickColumns, said: About) -> Path:
         """Add a segment to a day; gives its file. Raises Taken or OSError."""
@@ -281,7 +292,24 @@ def _read(paths: list[Path]) -> Recorded:
             ticks.extend(_columns(frame))
         except (Damaged, pl.exceptions.PolarsError) as error:
             raise Damaged(f"{path.name}: {error}" if len(paths) > 1 else str(error)) from error
-    return Recorded(said, ticks)
+    return Recorded(said, _in_order(ticks) if len(paths) > 1 else ticks)
+
+
+def _in_order(ticks: TickColumns) -> TickColumns:
+    """By message: a clock that was set back over midnight has put them into two days in turn.
+
+    As they are, where a number was given twice: then nothing is known but the names of files.
+    """
+    numbers = np.frombuffer(ticks.messages, np.int64) if len(ticks) else np.empty(0, np.int64)
+    if not (np.diff(numbers) < 0).any():
+        return ticks
+    order = np.argsort(numbers, kind="stable")
+    if np.count_nonzero(np.diff(numbers[order])) != np.count_nonzero(np.diff(numbers)):
+        return ticks
+    sorted_ = TickColumns()
+    for ours, theirs in zip(sorted_.columns, ticks.columns, strict=True):
+        ours.frombytes(np.frombuffer(theirs, theirs.typecode)[order].tobytes())
+    return sorted_
 
 
 def _files(ticks: Path) -> list[Path]:
@@ -313,13 +341,46 @@ def _entries(directory: Path) -> list[Path]:
 
 
 def _next_number(directory: Path) -> int:
-    """Of a day's segments, also those that its file has already."""
+    """Of a day's segments, also those that its file has already, and those that were set aside."""
     whole = directory.with_name(f"{directory.name}.parquet")
-    names = [each.name for each in _entries(directory)]
+    names = [_called(each) for each in _entries(directory)]
     if whole.exists():
         with suppress(Damaged):
             names += about(whole).segments
-    return max((int(name[:6]) + 1 for name in names if name[:6].isdigit()), default=1)
+    numbers = (int(Path(name).stem) for name in names if _SEGMENT.fullmatch(name))
+    return max(numbers, default=0) + 1
+
+
+def _called(path: Path) -> str:
+    """The name of a file, also of one that was set aside: the one that it had."""
+    name, aside, _ = path.name.partition(parquet.DAMAGED)
+    return name.removeprefix(parquet.PASSED_OVER) if aside else name
+
+
+def _by_day(ticks: Path) -> Iterator[list[Path]]:
+    """The files of each day, oldest first, with those that were set aside."""
+    days: dict[str, list[Path]] = {}
+    for path in _entries(ticks):
+        name = _called(path)
+        if _DAY.fullmatch(day := name.removesuffix(".parquet")):
+            found = [path] if name != day else _entries(path)
+            days.setdefault(day, []).extend(found)
+    for day, paths in sorted(days.items()):
+        wholes = [each for each in paths if _called(each) == f"{day}.parquet"]
+        parts = [each for each in paths if _SEGMENT.fullmatch(_called(each))]
+        yield [*sorted(wholes, reverse=True), *sorted(parts, key=_called)]
+
+
+def _newest(files: list[Path]) -> tuple[About | None, bool]:
+    """What the newest says that can be read; and whether one that can't is, or may be, newer."""
+    missed = ""
+    for path in reversed(files):
+        with suppress(Damaged, OSError):
+            if parquet.DAMAGED not in path.name:
+                said = about(path)
+                return said, missed > max(said.segments, default="")
+        missed = missed or _called(path)
+    return None, bool(missed)
 
 
 def _join(directory: Path, now_ns: int) -> list[Path]:

@@ -171,6 +171,37 @@ async def test_a_day_that_is_over_becomes_one_file(nearly_midnight: None) -> Non
     assert span.from_ns < ticks.times[0] + NS < ticks.times[2] - NS < span.to_ns
 
 
+async def test_what_came_after_the_clock_was_set_back_over_midnight_is_played_last(
+    nearly_midnight: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_recorder() as desk:
+        later(40)
+        await say(desk, quote(tick("bid", 1.0)))
+    before = clock.wall_ns
+    monkeypatch.setattr(clock, "wall_ns", lambda: before() - 60 * NS)
+    async with a_recorder() as desk:
+        await say(desk, quote(tick("bid", 1.1)))
+    assert {path.name for path in where().iterdir()} == {DAY, NEXT_DAY}
+    assert prices() == [1.0, 9.0, 1.1, 9.0]
+    assert list(recorded().ticks.messages) == [0, 1, 2, 3]
+
+
+async def test_where_the_disk_does_not_say_which_numbers_are_given_none_of_them_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with a_recorder() as desk:
+        await say(desk)
+    place = where()
+    place.rename(place.with_name("away"))
+    place.symlink_to(place)  # it can't be listed
+    async with a_recorder() as desk:
+        await say(desk, quote(tick("bid", 1.1)))
+        place.unlink()
+        place.with_name("away").rename(place)
+    assert prices() == [9.0, 1.1, 9.0]
+    assert list(recorded().ticks.messages)[1] > 10**18
+
+
 async def silence(desk: Desk) -> None:
     """A minute passes in which the venue says nothing; nobody has expected that."""
     later(60)

@@ -179,6 +179,88 @@ def test_the_newest_market_counts_with_the_sessions_of_all(files: TickFiles, tic
     assert tickfiles.about_all(ticks).market == renamed
 
 
+def flip(path: Path, at: int) -> None:
+    """Damage one bit; from the end, if negative."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_messages_are_numbered_on_after_the_greatest_that_is_known(files: TickFiles) -> None:
+    assert files.next_message(MARKET.fqme) == 0
+    written(files, 0, 1)
+    assert files.next_message(MARKET.fqme) == 2
+    files.join(MARKET.fqme, "2027-01-16", 0)
+    assert files.next_message(MARKET.fqme) == 2
+    written(files, 9, day="2027-01-16")
+    written(files, 12)  # after the clock was set back
+    assert files.next_message(MARKET.fqme) == 13
+
+
+def test_what_a_damaged_file_still_says_of_its_messages_counts(files: TickFiles) -> None:
+    written(files, 0)
+    flip(written(files, 1, 2), 20)
+    assert files.next_message(MARKET.fqme) == 3
+
+
+@pytest.mark.parametrize("day", [DAY, "2027-01-16"])
+def test_no_number_of_a_file_that_says_nothing_is_given_again(
+    files: TickFiles, ticks: Path, day: str
+) -> None:
+    written(files, 0)
+    written(files, 1, 2, day=day).write_bytes(b"no more")
+    first = files.next_message(MARKET.fqme)
+    assert first == 1 + tickfiles.SKIPPED
+    files.join(MARKET.fqme, "2027-01-17", 7)
+    assert files.next_message(MARKET.fqme) == first
+    written(files, first, day=day)
+    assert files.next_message(MARKET.fqme) == first + 1
+
+
+def test_where_all_is_damaged_no_number_is_given_again(files: TickFiles) -> None:
+    written(files, 0, 1).write_bytes(b"no more")
+    assert files.next_message(MARKET.fqme) == tickfiles.SKIPPED
+
+
+def test_a_damaged_file_before_one_that_can_be_read_changes_no_number(
+    files: TickFiles, ticks: Path
+) -> None:
+    written(files, 0)
+    written(files, 1).write_bytes(b"no more")
+    written(files, 2)
+    assert files.next_message(MARKET.fqme) == 3
+    files.join(MARKET.fqme, "2027-01-16", 7)
+    assert files.next_message(MARKET.fqme) == 3
+
+
+def test_the_number_of_a_segment_that_was_set_aside_is_not_given_again(
+    files: TickFiles, ticks: Path
+) -> None:
+    written(files, 0)
+    parquet.set_aside(written(files, 1), 7)
+    assert written(files, 2).name == "000003.parquet"
+
+
+def test_what_came_after_the_clock_was_set_back_over_midnight_is_played_after_what_was_before(
+    files: TickFiles, ticks: Path
+) -> None:
+    after = "2027-01-16"
+    for message, day in enumerate((DAY, after, DAY, after)):
+        written(files, message, day=day)
+        files.join(MARKET.fqme, after, 0)
+    assert plain(tickfiles.read(ticks).ticks) == plain(columns(0, 1, 2, 3))
+    files.join(MARKET.fqme, "2027-01-17", 0)
+    assert plain(tickfiles.read(ticks).ticks) == plain(columns(0, 1, 2, 3))
+
+
+def test_where_numbers_were_given_twice_files_are_played_by_their_names(
+    files: TickFiles, ticks: Path
+) -> None:
+    written(files, 0, 1)
+    written(files, 0)
+    assert plain(tickfiles.read(ticks).ticks) == plain(columns(0, 1, 0))
+
+
 def killed_after(directory: Path, segments: int, pause_s: float) -> int:
     """How many messages a process had said to be on disk when it was killed, a while after some."""
     command = [sys.executable, "-m", "tests.store.tickappender", str(directory)]
