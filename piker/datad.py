@@ -44,12 +44,14 @@ from piker.interfaces import Interface, data
 from piker.interfaces.clock import CLOCK, Ticks, TicksReply
 from piker.interfaces.data import (
     DATA,
+    AmbiguousMarket,
     Bars,
     BarsReply,
     DescribeMarket,
     History,
     HistoryReply,
     MarketReply,
+    NoSuchMarket,
     NoSuchPeriod,
     NotSupported,
     Search,
@@ -72,6 +74,7 @@ from piker.varlink import Stream, encode_reply, open_client
 
 ASK_VENUE_S = 20.0
 """How long the venue may take to answer a question about a market."""
+UNKNOWN = "the venue knows no market of this name"
 AFTER_SAMPLERD_NS = NS // 5
 """Our own timer comes so much later than samplerd's."""
 
@@ -182,6 +185,21 @@ class Datad:
         call = checked(call)
         if not (self._past.there or self._past.kept):
             raise Refused(data.NothingKept(reason=self._archive.unreadable))
+        try:
+            return await self._ask_past(call)
+        except Refused as no:
+            match no.fault:
+                case VenueUnavailable(reason=reason):
+                    kept = await self._past.ask_kept(call, "lost", f"the venue is away: {reason}")
+                case NoSuchMarket() | AmbiguousMarket() | InvalidParameter():
+                    kept = await self._past.ask_kept(call, "unavailable", UNKNOWN)
+                case _:
+                    raise
+            if kept is None:
+                raise
+            return kept
+
+    async def _ask_past(self, call: History) -> HistoryReply:
         market = await self._resolve(call.market)
         try:
             return await self._past.ask(market, call)

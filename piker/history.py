@@ -6,7 +6,7 @@ that neither has are made of those of a period that divides it.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import trio
 from msgspec import structs
@@ -23,7 +23,7 @@ from piker.brokers import (
 from piker.core.bars import GRACE_NS, NS, PERIODS_S
 from piker.core.calendars import sessions_of
 from piker.core.pace import Urgency
-from piker.core.paging import LEFT_OUT, Paging, Stretch
+from piker.core.paging import LEFT_OUT, Lacking, Paging, Stretch
 from piker.core.resampling import DAY_S, MARGIN_NS, base_of, resampled
 from piker.core.rows import bars_of, rows_of
 from piker.core.spans import down
@@ -115,36 +115,66 @@ class Past:
                 return question.reply
         question = self._asked[key] = _Question()
         try:
-            question.reply = await self._page(market, call)
+            async with self._client(market) as stored:
+                question.reply = await self._page(_Of(market.fqme, market), stored, call)
         finally:
             del self._asked[key]
             question.over.set()
         return question.reply
 
-    async def _page(self, market: Market, call: History) -> HistoryReply:
-        async with self._client(market) as stored:
-            client, base_s = await self._base(market, stored, call)
-            paging = _paging(call, client, base_s, self._left_out)
-            with trio.move_on_after(ASK_S):
-                while stretch := paging.next():
-                    await ask_one(client, base_s, stretch, paging)
-                    if client.asked >= MOST_FRAMES:
-                        reason = (
-                            f"{MOST_FRAMES} frames were asked for: ask again for what is before"
-                        )
-                        paging.fail("limit", reason)
+    async def ask_kept(self, call: History, why: Why, reason: str) -> HistoryReply | None:
+        """The answer where the venue can't be asked, of what is kept by this whole name alone.
+
+        None: nothing is. Raises Refused(NoSuchPeriod).
+        """
+        if not self._archive or not self.kept:
+            return None
+        fqme = call.market.strip().lower()
+        kept = [each for each in await self._archive.series() if each.fqme == fqme]
+        if not kept:
+            return None
+        noted = [(await self._archive.notes(each)).market for each in kept]
+        of = _Of(fqme, next(filter(None, noted), None), unasked=(why, reason, None))
+        return await self._page(of, None, call)
+
+    async def _page(self, of: "_Of", stored: StoredClient | None, call: History) -> HistoryReply:
+        client, base_s = await self._base(of, stored, call)
+        paging = _paging(call, client, base_s, self._left_out(of))
+        with trio.move_on_after(ASK_S):
+            asker = _Asked(paging, self._left_out(of) if of.unasked else None)
+            while not asker.failed and (stretch := paging.next()):
+                await ask_one(client, base_s, stretch, asker)
+                if client.asked >= MOST_FRAMES:
+                    reason = f"{MOST_FRAMES} frames were asked for: ask again for what is before"
+                    paging.fail("limit", reason)
+            if asker.failed:
+                await self._go_on(of, base_s, paging, asker.failed)
         paging.fail("unanswered", f"not all of it was to be had within {ASK_S:g} s: ask again")
         bars, coverage, missing = paging.result()
         if base_s != call.period_s:
-            bars, coverage, missing = _made(market, call, base_s, bars, coverage, missing)
+            bars, coverage, missing = _made(of.market, call, base_s, bars, coverage, missing)
         return HistoryReply(
-            market=market.fqme,
+            market=of.fqme,
             period_s=call.period_s,
             bars=bars,
             coverage=coverage,
             missing=missing,
             note=self._archive.problem if self._archive else "",
+            unasked=of.unasked[1] if of.unasked else "",
         )
+
+    async def _go_on(self, of: "_Of", base_s: int, paging: Paging, failed: Lacking) -> None:
+        """What the venue didn't answer hides nothing that is kept and older."""
+        if self._kept and self.kept:
+            client = KeptClient(self._kept, of.fqme, of.market, base_s, failed[1])
+            paging.go_on_without(client.frames[base_s], failed)
+            while stretch := paging.next():
+                try:
+                    frame = await client.frame(base_s, *stretch)
+                except HistoryUnavailable:
+                    break
+                paging.take(frame.from_ns, frame.to_ns, frame.bars)
+        paging.fail(*failed)
 
     @asynccontextmanager
     async def _client(self, market: Market) -> AsyncIterator[StoredClient | None]:
@@ -156,11 +186,11 @@ class Past:
             yield None
 
     async def _base(
-        self, market: Market, stored: StoredClient | None, call: History
+        self, of: "_Of", stored: StoredClient | None, call: History
     ) -> tuple[StoredClient | KeptClient, int]:
         """Whom to ask, and for bars of which period. Raises Refused(NoSuchPeriod)."""
         provided = stored.frames if stored else {}
-        known = {} if call.period_s in provided else await self._known(market, call)
+        known = {} if call.period_s in provided else await self._known(of.fqme, call)
         if not (provided or known):
             known = dict.fromkeys(PERIODS_S, 0)
         base_s = base_of(call.period_s, provided, known)
@@ -170,25 +200,39 @@ class Past:
         if stored and base_s in provided:
             return stored, base_s
         assert self._kept, "expected that something is kept, for it has a base"
-        return KeptClient(self._kept, market, base_s, self._left_out[1]), base_s
+        reason = self._left_out(of)[1]
+        return KeptClient(self._kept, of.fqme, of.market, base_s, reason), base_s
 
-    async def _known(self, market: Market, call: History) -> dict[int, int]:
+    async def _known(self, fqme: str, call: History) -> dict[int, int]:
         """The periods that are kept, and how much of what was asked for is covered by each, ns."""
         if not self._kept or not self.kept:
             return {}
         stretch = call.from_ns or 0, clock.wall_ns() if call.to_ns is None else call.to_ns
         known = {}
-        for period_s in await self._kept.periods(market.fqme):
-            covered = await self._kept.covered(Series(market.fqme, period_s), *stretch)
+        for period_s in await self._kept.periods(fqme):
+            covered = await self._kept.covered(Series(fqme, period_s), *stretch)
             known[period_s] = sum(to_ns - from_ns for from_ns, to_ns in covered)
         return known
 
-    @property
-    def _left_out(self) -> tuple[Why, str]:
+    def _left_out(self, of: "_Of") -> Lacking:
         """Why what isn't there is missing."""
+        if of.unasked:
+            why, reason, _ = of.unasked
+            return why, f"nothing of then is kept, and {reason}", None
         if self.there:
             return LEFT_OUT
-        return "unavailable", "nothing of then is kept, and the provider has no past to ask for"
+        reason = "nothing of then is kept, and the provider has no past to ask for"
+        return "unavailable", reason, None
+
+
+class _Of(NamedTuple):
+    """Whose past it is."""
+
+    fqme: str
+    market: Market | None
+    """None: nobody says what it is."""
+    unasked: Lacking | None = None
+    """Why its venue can't be asked; None: it can."""
 
 
 class _Question:
@@ -197,6 +241,19 @@ class _Question:
     def __init__(self) -> None:
         self.over = trio.Event()
         self.reply: HistoryReply | None = None
+
+
+class _Asked:
+    """A question's way back, until an answer fails: then that is in `failed`."""
+
+    def __init__(self, paging: Paging, failed: Lacking | None) -> None:
+        self.take = paging.take
+        self.unavailable = paging.unavailable
+        self.failed = failed
+
+    def fail(self, why: Why, reason: str, pause_s: float | None = None) -> None:
+        """There is no answer now."""
+        self.failed = why, reason, pause_s
 
 
 class Asker(Protocol):
@@ -230,7 +287,7 @@ async def ask_one(client: HistoryClient, period_s: int, stretch: Stretch, asker:
         asker.take(frame.from_ns, frame.to_ns, frame.bars)
 
 
-def _paging(call: History, client: HistoryClient, base_s: int, left_out: tuple[Why, str]) -> Paging:
+def _paging(call: History, client: HistoryClient, base_s: int, left_out: Lacking) -> Paging:
     """Up to the newest bar that is final: a venue's own ticks may come late, too."""
     final_ns = clock.wall_ns() - GRACE_NS
     times = call.period_s // base_s
@@ -251,7 +308,7 @@ def _end(to_ns: int, period_s: int) -> int:
 
 
 def _made(
-    market: Market,
+    market: Market | None,
     call: History,
     base_s: int,
     bars: Sequence[Bar],
@@ -266,7 +323,7 @@ def _made(
         rows_of(bars),
         base_s,
         call.period_s,
-        sessions=sessions_of(market, *around),
+        sessions=sessions_of(market, *around) if market else None,
         covered=[(each.from_ns, each.to_ns) for each in coverage],
         now_ns=clock.wall_ns(),
     )

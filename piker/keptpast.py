@@ -63,14 +63,20 @@ class Kept:
 
 
 class KeptClient:
-    """A HistoryClient that asks nobody. Time in which the market is closed counts as known."""
+    """A HistoryClient that asks nobody. Time in which the market is closed counts as known.
+
+    `market`: what it is, by which that is told; None: nobody says.
+    """
 
     pace = Pace()
     asked = 0
     """Questions that went to a provider."""
 
-    def __init__(self, kept: Kept, market: Market, period_s: int, reason: str) -> None:
+    def __init__(
+        self, kept: Kept, fqme: str, market: Market | None, period_s: int, reason: str
+    ) -> None:
         self._kept = kept
+        self._fqme = fqme
         self._market = market
         self._reason = reason
         self._known: list[Pair] | None = None
@@ -81,7 +87,7 @@ class KeptClient:
 
         Raises HistoryUnavailable if nothing is.
         """
-        series = Series(self._market.fqme, period_s)
+        series = Series(self._fqme, period_s)
         if self._known is None:
             self._known = await self._all(series, to_ns)
         known = clipped(self._known, 0, to_ns)
@@ -98,6 +104,7 @@ class KeptClient:
         if not covered:
             return []
         ends = covered[0][0], to_ns
-        known = joined([*covered, *closures(sessions_of(self._market, *ends), *ends)])
+        sessions = sessions_of(self._market, *ends) if self._market else None
+        known = joined([*covered, *closures(sessions, *ends)])
         whole = (inward(*each, series.period_s * NS) for each in known)
         return [each for each in whole if each]

@@ -1,7 +1,7 @@
 """What is kept of markets' pasts, as programs and the command line ask for it: piker.Store."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,15 @@ async def provider_of(name: str) -> str:
     if len(keeping) == 1:
         return keeping[0]
     return client.provider_of((await client.describe(name)).fqme)
+
+
+async def kept_as(name: str) -> str | None:
+    """The whole name of the only market that bars are kept of by this name. Raises Unreachable."""
+    found: set[str] = set()
+    for provider in client.asked():
+        with suppress(Refused, Unreachable):
+            found |= {each.market for each in (await series(provider, name)).series}
+    return found.pop() if len(found) == 1 else None
 
 
 async def _keeps(provider: str, name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import trio
 
-from piker import client, clock
+from piker import client, clock, storeclient
 from piker.cli import FAILED, desk
 from piker.cli.arguments import moment, parser, positive
 from piker.cli.bars import line, table
@@ -16,7 +16,14 @@ from piker.cli.historytimes import period, zone
 from piker.cli.sparks import sparkline
 from piker.cli.times import dated
 from piker.errors import Refused
-from piker.interfaces.data import History, HistoryReply, Missing, NothingKept
+from piker.interfaces.data import (
+    History,
+    HistoryReply,
+    Missing,
+    NoSuchMarket,
+    NothingKept,
+    VenueUnavailable,
+)
 from piker.interfaces.store import Gaps, Table
 from piker.store.exporting import KINDS
 from piker.store.parquet import problem
@@ -227,9 +234,9 @@ def _need_polars() -> None:
 
 
 async def _ask(args: argparse.Namespace) -> HistoryReply:
-    market = await client.describe(args.what)
+    fqme = await _meant(args.what)
     call = History(
-        market=market.fqme,
+        market=fqme,
         period_s=args.period,
         from_ns=args.begin,
         to_ns=args.end,
@@ -237,11 +244,23 @@ async def _ask(args: argparse.Namespace) -> HistoryReply:
     )
     reply: HistoryReply | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_say_that_it_waits, market.fqme)
+        nursery.start_soon(_say_that_it_waits, fqme)
         reply = await client.past_bars(call)
         nursery.cancel_scope.cancel()
     assert reply is not None, "expected an answer or an error"
     return reply
+
+
+async def _meant(name: str) -> str:
+    """The market that a name means, also where only what is kept is left of it."""
+    try:
+        return (await client.describe(name)).fqme
+    except Refused as no:
+        fqme = await storeclient.kept_as(name)
+        less = isinstance(no.fault, NoSuchMarket | VenueUnavailable)
+        if fqme is None or not (less or fqme == name.strip().lower()):
+            raise
+    return fqme
 
 
 async def _say_that_it_waits(fqme: str) -> None:
@@ -265,6 +284,8 @@ def _show(reply: HistoryReply) -> None:
         for bar in reply.bars:
             print(f"{reply.market}  {line(bar, dated)}")
     sys.stdout.flush()
+    if reply.unasked:
+        desk.say(f"{reply.market}: only what is kept: {reply.unasked}")
     for text in _what_is_missing(reply):
         desk.say(text)
 

@@ -13,7 +13,9 @@ from piker.core.periods import NS
 from piker.interfaces.data import Covered, Missing, Why
 from piker.quotes import Bar
 
-LEFT_OUT: Final = ("unanswered", "the venue left it out of its answer")
+Lacking = tuple[Why, str, float | None]
+"""Why something is missing, the reason for people, and after how many seconds to ask again."""
+LEFT_OUT: Final[Lacking] = ("unanswered", "the venue left it out of its answer", None)
 
 
 class Stretch(NamedTuple):
@@ -39,7 +41,7 @@ class Paging:
         to_ns: int,
         limit: int,
         longest_ns: int,
-        left_out: tuple[Why, str] = LEFT_OUT,
+        left_out: Lacking = LEFT_OUT,
     ) -> None:
         self._period_ns = period_s * NS
         self._from_ns = None if from_ns is None else self._up(from_ns)
@@ -87,6 +89,10 @@ class Paging:
             self._before, self._from_ns = (before,), begin_ns
         else:
             self.fail("unavailable", reason)
+
+    def go_on_without(self, longest_ns: int, left_out: Lacking) -> None:
+        """From here on somebody else is asked, in stretches so long, who may leave out more."""
+        self._longest_ns, self._left_out = longest_ns, left_out
 
     def fail(self, why: Why, reason: str, pause_s: float | None = None) -> None:
         """There is no more to be had now, and why."""

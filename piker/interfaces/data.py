@@ -164,6 +164,12 @@ class HistoryReply(Reply, frozen=True, kw_only=True):
     note: Annotated[
         str, Meta(description="why nothing of it is kept on disk, for people; empty: it is")
     ] = ""
+    unasked: Annotated[
+        str,
+        Meta(
+            description="why it is only what is kept, for people; empty: the venue could be asked"
+        ),
+    ] = ""
 
 
 class Backfill(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -67,7 +67,7 @@ async def test_json_is_the_answer_as_an_object(past: Past) -> None:
     status, out, err = await piker("history", *SPAN, "--period", "1s", "--limit", "3", "--json")
     assert (status, err) == (0, "")
     answer = json.loads(out)
-    assert set(answer) == {*HistoryReply.__struct_fields__} - {"note"}
+    assert set(answer) == {*HistoryReply.__struct_fields__} - {"note", "unasked"}
     assert [each["time_ns"] for each in answer["bars"]] == [
         bar.time_ns for bar in truth(1, FROM_NS, TO_NS)[-3:]
     ]

@@ -223,6 +223,21 @@ async def test_a_market_that_its_venue_does_not_know_is_imported(
     assert await archive.series() == [Series("gone.cme.fake", 60)]
 
 
+@pytest.mark.parametrize("name", ["gone.cme.fake", "gone"])
+async def test_what_is_kept_of_such_a_market_is_shown_and_why_it_is_only_that(
+    archive: Archive, file: Path, name: str
+) -> None:
+    args = ("history", "import", str(file), "--market", "gone.cme.fake", "--period", "60s")
+    assert (await piker(*args)).status == 0
+    status, out, err = await piker("history", name, "--to", "2026-06-01T00:02+00:00")
+    assert (status, out.count("\n")) == (0, 2)
+    assert out.startswith("gone.cme.fake  bar 2026-06-01 00:00:00  open 1.5")
+    assert err.startswith(
+        "piker: gone.cme.fake: only what is kept: the venue knows no market of this name\n"
+    )
+    assert (await piker("history", "never.cme.fake")).status == 1
+
+
 async def test_a_file_that_is_not_there_or_is_something_else_is_one_line(
     archive: Archive, file: Path
 ) -> None:

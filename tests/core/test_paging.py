@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piker.core.paging import Paging, Stretch
+from piker.core.paging import Lacking, Paging, Stretch
 from piker.core.periods import NS
-from piker.interfaces.data import Covered, Missing, Why
+from piker.interfaces.data import Covered, Missing
 from piker.quotes import Bar
 
 
@@ -130,11 +130,20 @@ def test_the_limit_reached_at_the_very_beginning_leaves_nothing_out() -> None:
 
 
 def test_what_an_answer_leaves_out_is_missing_for_the_reason_that_was_told() -> None:
-    why: tuple[Why, str] = ("unavailable", "nothing is kept")
+    why: Lacking = ("unavailable", "nothing is kept", None)
     stretch: dict[str, int] = {"from_ns": 90 * NS, "to_ns": 100 * NS, "longest_ns": 10 * NS}
     asked = Paging(period_s=1, limit=9, left_out=why, **stretch)
     take(asked, 90, 95)
     assert missing(asked) == [(95, 100, "unavailable")]
+
+
+def test_what_another_leaves_out_who_is_asked_for_the_rest_is_missing_for_his_reason() -> None:
+    asked = paging(50, 100)
+    take(asked, 95, 100)
+    asked.go_on_without(40 * NS, ("lost", "it is away", 5.0))
+    assert seconds(asked.next()) == (55, 95)
+    take(asked, 60, 90)
+    assert missing(asked) == [(90, 95, "lost")]
 
 
 def test_it_ends_at_the_epoch() -> None:

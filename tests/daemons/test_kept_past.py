@@ -1,16 +1,19 @@
 """datad: a market's past out of what is kept, in front of its venue's or without one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
 from piker.archive import Archive, open_archive
-from piker.brokers import Frame
+from piker.brokers import Frame, HistoryThrottled, HistoryUnanswered, VenueLost
 from piker.core.bars import NS
 from piker.core.rows import rows_of
+from piker.datad import UNKNOWN
+from piker.errors import Refused
 from piker.history import MOST_FRAMES
-from piker.interfaces.data import DATA, Covered, History, HistoryReply
+from piker.interfaces.data import DATA, Covered, History, HistoryReply, NoSuchMarket
 from piker.store.places import Series
 from tests.conftest import WALL_NS
 from tests.daemons.test_backfill import reading, trade
@@ -138,6 +141,119 @@ async def test_bars_that_are_kept_cost_no_question_however_many_frames_they_are_
         assert desk.venue.past.asked == []
     assert reply.coverage == (Covered(from_ns=begin, to_ns=NEWEST_NS),)
     assert reply.bars == truth(1, begin, NEWEST_NS)
+
+
+GONE = "gone.cme.fake"
+
+
+async def keep_of_one_that_is_gone(archive: Archive) -> None:
+    done = await archive.put(
+        Series(GONE, 60),
+        rows_of(truth(60, HOUR_NS - 9 * MINUTE, HOUR_NS)),
+        [(HOUR_NS - 9 * MINUTE, HOUR_NS)],
+        how="imported",
+        source="theirs.csv",
+        now_ns=WALL_NS,
+    )
+    assert done is not None
+
+
+@pytest.mark.parametrize("name", [GONE, "Gone.CME.fake"])
+async def test_of_a_market_that_its_venue_does_not_know_what_is_kept_is_the_answer(
+    tmp_path: Path, name: str
+) -> None:
+    async with a_store(tmp_path) as (desk, archive):
+        await keep_of_one_that_is_gone(archive)
+        call = History(market=name, period_s=60, from_ns=HOUR_NS - 10 * MINUTE, to_ns=HOUR_NS)
+        reply = await desk.board.client(DATA).call(call, HistoryReply)
+        assert desk.venue.past.asked == []
+    assert (reply.market, reply.unasked) == (GONE, UNKNOWN)
+    assert reply.bars == truth(60, HOUR_NS - 9 * MINUTE, HOUR_NS)
+    assert missing(reply) == [(HOUR_NS - 10 * MINUTE, HOUR_NS - 9 * MINUTE, "unavailable")]
+    assert reply.missing[0].reason == f"nothing of then is kept, and {UNKNOWN}"
+
+
+async def test_longer_bars_of_it_are_made_as_of_any_other(tmp_path: Path) -> None:
+    async with a_store(tmp_path) as (desk, archive):
+        await keep_of_one_that_is_gone(archive)
+        call = History(market=GONE, period_s=180, to_ns=HOUR_NS)
+        reply = await desk.board.client(DATA).call(call, HistoryReply)
+    assert [each.partial for each in reply.bars] == [False] * 3
+
+
+async def test_what_nothing_is_kept_of_either_is_refused_as_the_venue_does(tmp_path: Path) -> None:
+    async with a_store(tmp_path) as (desk, archive):
+        await keep(archive, NEWEST_NS - 90 * NS, NEWEST_NS)
+        with pytest.raises(Refused) as refused:
+            await desk.board.client(DATA).call(History(market=GONE, period_s=60), HistoryReply)
+    assert isinstance(refused.value.fault, NoSuchMarket)
+
+
+async def test_one_of_which_the_name_makes_no_sense_to_its_venue_is_answered_too(
+    tmp_path: Path,
+) -> None:
+    async with a_store(tmp_path) as (desk, archive):
+        await archive.put(
+            Series("es!.cme.fake", 60),
+            rows_of(truth(60, HOUR_NS - MINUTE, HOUR_NS)),
+            [],
+            how="imported",
+            source="theirs.csv",
+            now_ns=WALL_NS,
+        )
+        call = History(market="es!.cme.fake", period_s=60)
+        reply = await desk.board.client(DATA).call(call, HistoryReply)
+    assert reply.unasked == UNKNOWN
+
+
+def away(desk: Desk) -> None:
+    desk.venue.away = "no route to host"
+
+
+def unopened(desk: Desk) -> None:
+    desk.venue.past.unopened = VenueLost("no route to host")
+
+
+@pytest.mark.parametrize("lose", [away, unopened])
+async def test_a_venue_that_cannot_be_reached_hides_nothing_that_is_kept(
+    tmp_path: Path, lose: Callable[[Desk], None]
+) -> None:
+    async with a_store(tmp_path) as (desk, archive):
+        await keep(archive, NEWEST_NS - 90 * NS, NEWEST_NS)
+        lose(desk)
+        call = History(market=EURUSD.fqme, period_s=1, from_ns=NEWEST_NS - 100 * NS)
+        reply = await desk.board.client(DATA).call(call, HistoryReply)
+    assert reply.unasked == "the venue is away: no route to host"
+    assert reply.bars == truth(1, NEWEST_NS - 90 * NS, NEWEST_NS)
+    assert missing(reply) == [(NEWEST_NS - 100 * NS, NEWEST_NS - 90 * NS, "lost")]
+
+
+@pytest.mark.parametrize(
+    ("no", "why", "pause_s"),
+    [
+        (VenueLost("gone"), "lost", None),
+        (HistoryUnanswered("nothing came"), "unanswered", None),
+        (HistoryThrottled("too often", 60.0), "throttled", 60.0),
+    ],
+)
+async def test_what_the_venue_does_not_answer_hides_nothing_older_that_is_kept(
+    tmp_path: Path, no: Exception, why: str, pause_s: float | None
+) -> None:
+    async with a_store(tmp_path) as (desk, archive):
+        await keep(archive, NEWEST_NS - 500 * NS, NEWEST_NS - 400 * NS)
+        await keep(archive, NEWEST_NS - 90 * NS, NEWEST_NS - 10 * NS)
+        desk.venue.past.script = [no]
+        reply = await asked(desk, from_ns=NEWEST_NS - 600 * NS)
+        assert len(desk.venue.past.asked) == 1
+    assert reply.bars == truth(1, NEWEST_NS - 500 * NS, NEWEST_NS - 400 * NS) + truth(
+        1, NEWEST_NS - 90 * NS, NEWEST_NS - 10 * NS
+    )
+    assert missing(reply) == [
+        (NEWEST_NS - 600 * NS, NEWEST_NS - 500 * NS, why),
+        (NEWEST_NS - 400 * NS, NEWEST_NS - 90 * NS, why),
+        (NEWEST_NS - 10 * NS, NEWEST_NS, why),
+    ]
+    assert {each.pause_s for each in reply.missing} == {pause_s}
 
 
 async def test_it_does_not_ask_for_ever_where_nobody_trades() -> None:
