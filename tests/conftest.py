@@ -142,12 +142,17 @@ def child_processes() -> set[str]:
     """The children of this process, also those that ended and were not waited for."""
     me = str(os.getpid())
     stats = [_read(entry / "stat") for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return {stat for stat in stats if _parent(stat) == me}
+    return {_who(stat) for stat in stats if _fields(stat)[1:2] == [me]}
 
 
-def _parent(stat: str) -> str:
-    """From proc_pid_stat(5): "1234 (name, which may hold spaces) S parent …"."""
-    return stat.rpartition(")")[2].split()[1] if stat else ""
+def _who(stat: str) -> str:
+    """Number, name and start of a process: what stays the same of it as long as it is there."""
+    return f"{stat.rpartition(')')[0]}) since {_fields(stat)[19]}"
+
+
+def _fields(stat: str) -> list[str]:
+    """From the state on, of proc_pid_stat(5): "1234 (name, which may hold spaces) S parent …"."""
+    return stat.rpartition(")")[2].split()
 
 
 def _link(entry: Path) -> str:

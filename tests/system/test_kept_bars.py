@@ -93,6 +93,7 @@ def test_piker_history_may_come_to_a_desk_at_work_and_go(bare: Shelf, package: P
         assert NOT_INSTALLED in bare.piker("history", *asked, status=1)
     bare.machine.install(package.history)
     bare.await_bars_of(before)
+    bare.systemctl("restart", UNIT)
     assert [bar for bar in bare.kept() if bar in before] == before
     there = bare.files()
     bare.machine.run(["dpkg", "--remove", "piker-history"])
