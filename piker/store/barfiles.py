@@ -12,11 +12,11 @@ is set aside by name, and its time is uncovered: it is fetched again.
 import fcntl
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 
 from piker import clock, log
 from piker.core import covering
@@ -49,6 +49,9 @@ LOCK: Final = "lock"
 MONTHS_AT_ONCE: Final = 2
 MAX_SHOWN: Final = 20
 """Changes of one write that are shown one by one."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
@@ -176,8 +179,7 @@ class BarFiles:
         """The rows (dtype ROW) that begin in a stretch, oldest first. Raises OSError."""
         import polars as pl
 
-        months = self._months_in(series, from_ns, to_ns)
-        files = [file for file in self._files(series, months) if self._as_written(series, file)]
+        files = self._sound(series, self._months_in(series, from_ns, to_ns))
         time = pl.col("time").to_physical()
         where = (time >= from_ns) & (time < to_ns)
         frames = self._frames(series, files, barframes.SEEN, where)
@@ -233,10 +235,9 @@ class BarFiles:
 
     def whole(self, series: Series, month: Month) -> "tuple[Words, pl.DataFrame] | None":
         """All that a month has; None if there is nothing that can be read. Raises OSError."""
-        for file in self._files(series, [month]):
-            if self._as_written(series, file):
-                for frame in self._frames(series, [file], tuple(barframes.schema())):
-                    return file.words, frame
+        for file in self._sound(series, [month]):
+            for frame in self._frames(series, [file], tuple(barframes.schema())):
+                return file.words, frame
         return None
 
     def write(
@@ -258,10 +259,7 @@ class BarFiles:
         """Two at once: while one waits for the disk, the other is made small."""
         frame = barframes.frame_of(batch.rows, how, source, now_ns)
         months = [(month, frame[which], spans) for month, which, spans in batch.by_month()]
-        if len(months) == 1:
-            return [self._put_month(series, *months[0])]
-        with ThreadPoolExecutor(MONTHS_AT_ONCE) as threads:
-            return list(threads.map(lambda each: self._put_month(series, *each), months))
+        return _at_once(lambda each: self._put_month(series, *each), months)
 
     def _put_month(
         self, series: Series, month: Month, new: "pl.DataFrame", spans: Sequence[Span]
@@ -317,12 +315,17 @@ class BarFiles:
                 found.append(File(month, path, self._known.words(path, series), size))
         return found
 
-    def _as_written(self, series: Series, file: File) -> bool:
-        """Whether a file is, to the last bit."""
-        with suppress(FileNotFoundError), self._setting_aside(series, file.path):
-            self._known.check(file.path)
-            return True
-        return False
+    def _sound(self, series: Series, months: Sequence[Month]) -> list[File]:
+        """Those of these months that are as they were written, to the last bit."""
+
+        def sound(month: Month) -> list[File]:
+            for file in self._files(series, [month]):
+                with suppress(FileNotFoundError), self._setting_aside(series, file.path):
+                    self._known.check(file.path)
+                    return [file]
+            return []
+
+        return [file for found in _at_once(sound, months) for file in found]
 
     def _frames(
         self,
@@ -373,6 +376,14 @@ def unfinished(directory: Path) -> list[Path]:
     """What a crash left in a series' directory: files that were to be and are not."""
     begins = (parquet.UNFINISHED, f".{notes.NAME}-")
     return [directory / name for name in os.listdir(directory) if name.startswith(begins)]
+
+
+def _at_once(work: Callable[[T], R], months: Sequence[T]) -> list[R]:
+    """Do it with all of them, in order, some at once if there are several."""
+    if len(months) == 1:
+        return [work(months[0])]
+    with ThreadPoolExecutor(MONTHS_AT_ONCE) as threads:
+        return list(threads.map(work, months))
 
 
 def _no_rows() -> "np.ndarray":

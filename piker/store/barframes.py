@@ -17,7 +17,7 @@ Of two rows of one time that differ, one whose whole period is covered beats one
 backfilled beats live, and live imported; then the later written, a venue's correction, the earlier.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from piker.core.bars import DERIVED, ROW
@@ -103,7 +103,16 @@ def rows_of(frame: "pl.DataFrame") -> "np.ndarray":
     import numpy as np
 
     rows = np.empty(len(frame), dtype=ROW)
-    columns = {name: frame[name].to_physical().to_numpy() for name in SEEN}
+    begin = 0
+    for length in frame["time"].chunk_lengths():  # of a whole column numpy would have a copy
+        chunk = frame.slice(begin, length)
+        _put(rows[begin : begin + length], {name: _values(chunk, name) for name in SEEN})
+        begin += length
+    return rows
+
+
+def _put(rows: "np.ndarray", columns: "Mapping[str, np.ndarray]") -> None:
+    """Have rows be what these columns are, which are as long."""
     for at in range(0, len(rows), _AT_ONCE):
         end = at + _AT_ONCE
         some = rows[at:end]
@@ -111,7 +120,6 @@ def rows_of(frame: "pl.DataFrame") -> "np.ndarray":
         for name in (*FLOATS, "trades"):
             some[name] = columns[name][at:end]
         some["flags"] = columns["derived"][at:end]
-    return rows
 
 
 def check(frame: "pl.DataFrame", columns: Sequence[str]) -> None:
@@ -135,8 +143,11 @@ def check_columns(frame: "pl.DataFrame", columns: Sequence[str]) -> None:
 
 def times_ns(frame: "pl.DataFrame") -> "NDArray[np.int64]":
     """Its column time."""
-    times: NDArray[np.int64] = frame["time"].to_physical().to_numpy()
-    return times
+    return _values(frame, "time")
+
+
+def _values(frame: "pl.DataFrame", name: str) -> "np.ndarray":
+    return frame[name].to_physical().to_numpy()
 
 
 def merged(

@@ -65,7 +65,7 @@ class Known:
             self._checked[path] = identity
 
     def _forget(self, path: Path) -> None:
-        del self._words[path]
+        self._words.pop(path, None)  # another thread may just look at it
         self._checked.pop(path, None)
 
 
