@@ -138,11 +138,14 @@ class Importing:
         self._reply = reply
         self._memory = memory
 
-    async def take(self, rows: "np.ndarray", complete_to_ns: int | None) -> ImportRowsReply:
+    async def take(
+        self, rows: "np.ndarray", complete_to_ns: int | None, *, check: bool = False
+    ) -> ImportRowsReply:
         """Have rows kept, as many as there is room for at most; see `pieces`.
 
         With `complete_to_ns` all bars from the first row to then are known, else each row covers
-        its own period. Raises Refused or Unreachable.
+        its own period. With `check` it is only seen whether they would be. Raises Refused or
+        Unreachable.
         """
         self._memory[: len(rows)] = rows
         complete = complete_to_ns is not None
@@ -151,6 +154,7 @@ class Importing:
             rows=len(rows),
             covered_from_ns=int(rows["time_ns"][0]) if complete else None,
             covered_to_ns=complete_to_ns,
+            check=check or None,
         )
         return await self._datad.call(call, ImportRowsReply, WAIT_S)
 

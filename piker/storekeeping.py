@@ -197,7 +197,8 @@ class Storekeeping:
             raise Refused(NothingKept(reason=self._archive.problem))
         if len(self._imports) >= MOST_IMPORTS:
             raise Refused(TooManyImports(allowed=MOST_IMPORTS))
-        one = _Import(Place(fqme, call.period_s), call.source, call.calendar)
+        calendar, replace = call.calendar, bool(call.replace)
+        one = _Import(Place(fqme, call.period_s), call.source, calendar, replace=replace)
         ticket = secrets.token_hex(16)
         self._imports[ticket] = one
         try:
@@ -224,6 +225,10 @@ class Storekeeping:
         taken = await self._use(
             lambda files: answers.taken(files, place, one.lent.rows(call.rows), call, now_ns)
         )
+        if taken.replaces and not one.replace:
+            raise Refused(taken.replaces)
+        if call.check:
+            return _told(Put(0, 0, 0, ()), taken)
         put = await self._archive.put(
             place,
             taken.rows,
@@ -365,10 +370,11 @@ def _found(files: BarFiles, now_ns: int, repair: bool, place: Place) -> list[Fin
 class _Import:
     """One that is under way."""
 
-    def __init__(self, place: Place, source: str, calendar: str | None) -> None:
+    def __init__(self, place: Place, source: str, calendar: str | None, *, replace: bool) -> None:
         self.place = place
         self.source = source
         self.calendar = calendar
+        self.replace = replace
         self.lent = Lent(f"import:{place.fqme}", LENT_ROWS)
         self.busy = trio.Lock()
         """Held while rows are taken: the memory isn't let go of then."""

@@ -46,7 +46,17 @@ OPTIONS = {
     "repair": ("audit",),
     **dict.fromkeys(("pause", "resume", "forget", "again"), ("backfill",)),
     **dict.fromkeys(
-        ("market", "calendar", "columns", "zone", "unit", "stamps", "skip_bad", "complete"),
+        (
+            "market",
+            "calendar",
+            "columns",
+            "zone",
+            "unit",
+            "stamps",
+            "skip_bad",
+            "complete",
+            "replace",
+        ),
         ("import",),
     ),
 }
@@ -118,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--stamps", choices=["start", "end"], help="import: what times are of; default: start")
     add("--skip-bad", action="store_true", help="import: leave out rows that can't be true")
     add("--complete", action="store_true", help="import: where no row is, nobody traded")
+    add(
+        "--replace", action="store_true", help="import: also bars that an earlier one has otherwise"
+    )
     add("--repair", action="store_true", help="audit: mend what is found; nothing is lost")
     add("--json", action="store_true", help="an object, or one a line, for programs")
     return parse
@@ -217,14 +230,12 @@ def _import(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         )
     except ValueError as error:
         parse.error(str(error))
-    wish = historyimport.Wish(
-        market=args.market,
-        calendar=args.calendar,
-        skip=args.skip_bad,
-        complete=args.complete,
-        json=args.json,
+    return historyimport.run(
+        Path(args.target),
+        args.market,
+        asked,
+        historyimport.Ways(args.calendar, args.skip_bad, args.complete, args.replace, args.json),
     )
-    return historyimport.run(Path(args.target), asked, wish)
 
 
 def _need_polars() -> None:

@@ -5,17 +5,19 @@ The file is read here, where the person may read it, and checked; datad checks a
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from piker import clock, storeclient
 from piker.cli import FAILED, desk, historyread
 from piker.cli.historytimes import named, span_of
 from piker.core.bars import NS
 from piker.core.rowfaults import utc
-from piker.interfaces.store import Conflict, ImportBars, ImportRowsReply
+from piker.errors import Refused
+from piker.interfaces.store import Conflict, ImportBars, ImportRowsReply, WouldReplace
 from piker.store.foreign import Asked, Foreign
 from piker.store.foreignfiles import BadFile
 
@@ -49,61 +51,83 @@ class Imported(Struct, frozen=True, kw_only=True):
     shown: tuple[Conflict, ...] = ()
 
 
-class Wish(Struct, frozen=True, kw_only=True):
-    """What is to become of a file's rows."""
+class Ways(NamedTuple):
+    """How it is done."""
 
-    market: str
     calendar: str | None
+    """By which they are traded, where the venue doesn't say."""
     skip: bool
-    """Import the others where some are bad."""
+    """Bad rows are left out."""
     complete: bool
     """Where no row is, nobody traded."""
+    replace: bool
+    """Other values of an earlier import give way."""
     json: bool
 
 
-def run(file: Path, asked: Asked, wish: Wish) -> int:
+def run(file: Path, market: str, asked: Asked, ways: Ways) -> int:
     """Do it; gives the exit status. Raises Refused or Unreachable."""
-    return trio.run(_run, file, asked, wish)
+    return trio.run(_run, file, market, asked, ways)
 
 
-async def _run(file: Path, asked: Asked, wish: Wish) -> int:
+async def _run(file: Path, market: str, asked: Asked, ways: Ways) -> int:
     try:
         found = await historyread.read(file, asked, clock.wall_ns())
     except BadFile as error:
         desk.say(f"{file}: {error}")
         return FAILED
     bad = found.read - len(found.rows)
-    takes = bool(len(found.rows)) and (wish.skip or not bad)
-    fqme = wish.market
+    takes = bool(len(found.rows)) and (ways.skip or not bad)
+    fqme = market
     replies: list[ImportRowsReply] = []
+    would: WouldReplace | None = None
     if takes:
-        fqme, replies = await _handed_in(file, asked, found, wish)
+        try:
+            fqme, replies = await _handed_in(file, market, asked, found, ways)
+        except Refused as no:
+            if not isinstance(no.fault, WouldReplace):
+                raise
+            takes, would = False, no.fault
     imported = _imported(file, fqme, asked, found, replies, takes)
-    if wish.json:
+    if would:
+        imported = structs.replace(imported, conflicts=would.rows, shown=(_conflict(would),))
+    if ways.json:
         print(msgspec.json.encode(imported).decode())
     else:
-        _show(imported, found, wish.skip)
+        _show(imported, found, ways.skip, would)
     return 0 if takes else FAILED
 
 
 async def _handed_in(
-    file: Path, asked: Asked, found: Foreign, wish: Wish
+    file: Path, market: str, asked: Asked, found: Foreign, ways: Ways
 ) -> tuple[str, list[ImportRowsReply]]:
-    """Have datad keep the rows, piece by piece."""
+    """Have datad keep the rows, piece by piece; none, if it would refuse one of them."""
     call = ImportBars(
-        market=wish.market, period_s=asked.period_s, source=_source(file), calendar=wish.calendar
+        market=market,
+        period_s=asked.period_s,
+        source=_source(file),
+        calendar=ways.calendar,
+        replace=ways.replace or None,
     )
     rows, replies = found.rows, []
     end_ns = int(rows["time_ns"][-1]) + asked.period_s * NS
     async with storeclient.importing(call) as importing:
-        with _Progress(len(rows), quiet=wish.json) as progress:
-            for begin, end in importing.pieces(rows):
+        pieces = list(importing.pieces(rows))
+        for begin, end in pieces if len(pieces) > 1 else ():
+            await importing.take(rows[begin:end], None, check=True)
+        with _Progress(len(rows), quiet=ways.json) as progress:
+            for begin, end in pieces:
                 to_ns = int(rows["time_ns"][end]) if end < len(rows) else end_ns
-                replies.append(
-                    await importing.take(rows[begin:end], to_ns if wish.complete else None)
-                )
+                last_ns = to_ns if ways.complete else None
+                replies.append(await importing.take(rows[begin:end], last_ns))
                 progress.advance(end - begin)
     return importing.market, replies
+
+
+def _conflict(would: WouldReplace) -> Conflict:
+    return Conflict(
+        time_ns=would.time_ns, known=would.known[:4], told=would.told[:4], replaced=False
+    )
 
 
 class _Progress:
@@ -162,7 +186,7 @@ def _imported(
     )
 
 
-def _show(imported: Imported, found: Foreign, skip: bool) -> None:
+def _show(imported: Imported, found: Foreign, skip: bool, would: WouldReplace | None) -> None:
     for guess in imported.guessed:
         desk.say(f"{imported.file}: {guess}")
     for row in imported.bad_rows:
@@ -170,6 +194,9 @@ def _show(imported: Imported, found: Foreign, skip: bool) -> None:
     if imported.bad:
         counts = ", ".join(f"{count} {what}" for what, count in imported.counts.items())
         desk.say(f"{imported.file}: {imported.bad} of {imported.read} rows are bad: {counts}")
+    if would:
+        _show_conflict(imported, would)
+        return
     if not imported.imported:
         others = "" if skip else "; --skip-bad imports the others"
         desk.say(f"{imported.file}: nothing was imported{others if len(found.rows) else ''}")
@@ -185,6 +212,15 @@ def _show(imported: Imported, found: Foreign, skip: bool) -> None:
         print(f"{utc(each.time_ns)}: {verb} {known}, the file has {told}")
     if imported.conflicts > len(imported.shown):
         print(f"and {imported.conflicts - len(imported.shown)} more that differ")
+
+
+def _show_conflict(imported: Imported, would: WouldReplace) -> None:
+    known, told = (_prices(values) for values in (would.known, would.told))
+    count = "1 bar" if would.rows == 1 else f"{would.rows} bars"
+    at = f"that of {utc(would.time_ns)} is {known}, the file has {told}"
+    desk.say(f"{imported.file}: it differs from an earlier import in {count}: {at}")
+    what = "look at --stamps and --zone, or give --replace to have the file's values"
+    desk.say(f"{imported.file}: nothing was imported: {what}")
 
 
 def _prices(values: tuple[float, ...]) -> str:

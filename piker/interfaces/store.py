@@ -137,6 +137,12 @@ class ImportBars(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="by which they are traded, as FX or XNYS, where the venue doesn't say"),
     ] = None
+    replace: Annotated[
+        bool | None,
+        Meta(
+            description="they take the place of other values of an earlier import; default: false"
+        ),
+    ] = None
 
 
 class ImportBarsReply(Reply, frozen=True, kw_only=True):
@@ -160,6 +166,9 @@ class ImportRows(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int | None, Meta(description="with covered_to_ns: all bars since then are known, UTC ns")
     ] = None
     covered_to_ns: Annotated[int | None, Meta(description="up to then, UTC ns")] = None
+    check: Annotated[
+        bool | None, Meta(description="only look: nothing is kept; default: false")
+    ] = None
 
 
 class Conflict(Struct, frozen=True, kw_only=True):
@@ -217,6 +226,18 @@ class BadRows(Fault, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(description="what is wrong with it")]
 
 
+class WouldReplace(Fault, frozen=True, kw_only=True):
+    """Bars of an earlier import have other values; none of these rows was kept."""
+
+    rows: Annotated[int, Meta(description="how many have")]
+    time_ns: Annotated[int, Meta(description="the first of them, UTC ns")]
+    known: Annotated[
+        tuple[float, ...],
+        Meta(description="as it is kept: open, high, low, close, volume, trades"),
+    ]
+    told: Annotated[tuple[float, ...], Meta(description="as it was handed in, the same")]
+
+
 class OthersMay(Fault, frozen=True, kw_only=True):
     """This changes what is kept, which only some may."""
 
@@ -255,6 +276,7 @@ STORE = Interface(
         NoSuchPeriod,
         VenueUnavailable,
         BadRows,
+        WouldReplace,
         OthersMay,
         NoSuchImport,
         TooManyImports,

@@ -26,6 +26,7 @@ from piker.interfaces.store import (
     KeptTicks,
     Stretch,
     Table,
+    WouldReplace,
 )
 from piker.markets import Market
 from piker.store.barfiles import BarFiles
@@ -161,6 +162,8 @@ class Taken(NamedTuple):
     covered: list[Pair]
     conflicts: int
     shown: tuple[Conflict, ...]
+    replaces: WouldReplace | None = None
+    """What of an earlier import they would take the place of, if something."""
 
 
 class Page(NamedTuple):
@@ -252,7 +255,33 @@ def taken(
         )
         for their, our in zip(theirs[differ][:SHOWN], ours[differ][:SHOWN], strict=True)
     )
-    return Taken(rows, covered, int(differ.sum()), shown)
+    replaces = _replaced(files, place, rows[ours[differ]], known[theirs[differ]])
+    return Taken(rows, covered, int(differ.sum()), shown, replaces)
+
+
+def _replaced(
+    files: BarFiles, place: Series, told_: "np.ndarray", known: "np.ndarray"
+) -> WouldReplace | None:
+    """Which of these rows, of the same times, but not the same, came by an import before."""
+    import numpy as np
+
+    if not len(known):
+        return None
+    times = known["time_ns"]
+    imported = files.imported(place, int(times[0]), int(times[-1]) + 1)
+    at = np.flatnonzero(np.isin(times, imported))
+    if not len(at):
+        return None
+    return WouldReplace(
+        rows=len(at),
+        time_ns=int(times[at[0]]),
+        known=_values(known[at[0]]),
+        told=_values(told_[at[0]]),
+    )
+
+
+def _values(row: "np.void") -> tuple[float, ...]:
+    return tuple(float(row[name]) for name in (*PRICES, "volume", "trades"))
 
 
 def _covered(call: ImportRows, rows: "np.ndarray", period_ns: int, now_ns: int) -> list[Pair]:

@@ -44,6 +44,7 @@ from piker.store.places import (
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
 LOCK: Final = "lock"
 MONTHS_AT_ONCE: Final = 2
@@ -184,6 +185,16 @@ class BarFiles:
         where = (time >= from_ns) & (time < to_ns)
         frames = self._frames(series, files, barframes.SEEN, where)
         return barframes.rows_of(pl.concat(frames)) if frames else _no_rows()
+
+    def imported(self, series: Series, from_ns: int, to_ns: int) -> "NDArray[np.int64]":
+        """When rows of a stretch begin that were imported, in order. Raises OSError."""
+        import polars as pl
+
+        files = self._sound(series, self._months_in(series, from_ns, to_ns))
+        time = pl.col("time").to_physical()
+        where = (time >= from_ns) & (time < to_ns) & (pl.col("how") == "imported")
+        frames = self._frames(series, files, ("time", "how"), where)
+        return barframes.times_ns(pl.concat(frames)) if frames else _no_rows()["time_ns"]
 
     def put(
         self,

@@ -15,7 +15,7 @@ import pytest
 import trio
 from msgspec import structs
 
-from piker import paths
+from piker import paths, storekeeping
 from piker.archive import Archive, open_archive
 from piker.brokers import Provider
 from piker.core.bars import NS
@@ -206,6 +206,40 @@ async def test_what_is_known_better_stays_and_that_is_told(archive: Archive, fil
     assert out.splitlines()[1] == (
         "2026-06-01T00:00:00Z: stays 1.5 2 1 1.75, the file has 1.5 2 1 1.25"
     )
+
+
+async def test_a_file_with_other_stamps_than_one_before_is_refused_unless_it_may_replace(
+    archive: Archive, file: Path
+) -> None:
+    write(file, HEAD + GOOD.replace(",10\n", ",11\n", 1))
+    assert (await imported(file)).status == 0
+    status, out, err = await imported(file, "--stamps", "end")
+    at = "that of 2026-06-01T00:00:00Z"
+    differs = f"{at} is 1.5 2 1 1.75 11 0, the file has 1.5 2 1 1.75 10 0"
+    instead = "look at --stamps and --zone, or give --replace to have the file's values"
+    assert (status, out) == (1, "")
+    assert err.splitlines()[1:] == [
+        f"piker: {file}: it differs from an earlier import in 1 bar: {differs}",
+        f"piker: {file}: nothing was imported: {instead}",
+    ]
+    told = json.loads((await imported(file, "--stamps", "end", "--json")).out)
+    assert (told["imported"], told["conflicts"], told["added"]) == (False, 1, 0)
+    assert (await archive.read(MINUTES, *stretch(-9, 9)))["volume"].tolist() == [11.0, 10.0]
+    status, out, _ = await imported(file, "--stamps", "end", "--replace")
+    assert (status, "1 new, 1 changed, 0 there already" in out) == (0, True)
+    assert (await archive.read(MINUTES, *stretch(-9, 9)))["volume"].tolist() == [11.0, 10.0, 10.0]
+
+
+async def test_of_a_file_in_several_pieces_none_is_kept_if_one_would_be_refused(
+    archive: Archive, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storekeeping, "LENT_ROWS", 1)
+    write(file, HEAD + GOOD.splitlines()[1] + "\n")
+    assert (await imported(file)).status == 0
+    write(file, HEAD + GOOD.replace("1.75", "1.25"))
+    assert (await imported(file)).status == 1
+    assert len(await archive.read(MINUTES, *stretch(0, 9))) == 1
+    assert (await imported(file, "--replace")).out.count("1 new, 1 changed") == 1
 
 
 async def test_a_complete_file_covers_what_it_has_no_row_of(archive: Archive, file: Path) -> None:

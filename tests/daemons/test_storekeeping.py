@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ from piker.interfaces.store import (
     Table,
     TableReply,
     TooManyImports,
+    WouldReplace,
 )
 from piker.markets import Market, Session
 from piker.paths import Manager
@@ -286,20 +288,26 @@ class Giver:
         self.kept, self.reply = kept, reply
         self.memory = borrowed(fd, reply.capacity)
 
-    async def give(self, rows: np.ndarray, **more: int) -> ImportRowsReply:
+    async def give(self, rows: np.ndarray, **more: Any) -> ImportRowsReply:
         self.memory[: len(rows)] = rows
         call = ImportRows(ticket=self.reply.ticket, rows=len(rows), **more)
         return await self.kept.client().call(call, ImportRowsReply)
 
 
-@pytest.fixture
-async def giver(kept: Kept) -> AsyncIterator[Giver]:
-    call = ImportBars(market=EURUSD.fqme, period_s=60, source=SOURCE)
+@asynccontextmanager
+async def giving(kept: Kept, *, replace: bool) -> AsyncIterator[Giver]:
+    call = ImportBars(market=EURUSD.fqme, period_s=60, source=SOURCE, replace=replace)
     async with aclosing(kept.client().replies(call, ImportBarsReply)) as replies:
         reply, fds = await anext(replies)
         made = Giver(kept, reply, fds[reply.fd])
         yield made
         del made.memory
+
+
+@pytest.fixture
+async def giver(kept: Kept) -> AsyncIterator[Giver]:
+    async with giving(kept, replace=False) as made:
+        yield made
 
 
 async def test_rows_that_are_handed_in_are_kept_as_imported_each_with_its_period(
@@ -326,13 +334,53 @@ async def test_what_is_known_better_stays_and_the_conflict_is_told(
 ) -> None:
     await kept.put(minutes(0), stretch(0, 1))
     await giver.give(minutes(1))
-    told = await giver.give(minutes(0, 1, price=9.0))
+    async with giving(kept, replace=True) as other:
+        told = await other.give(minutes(0, 1, price=9.0))
     assert (told.added, told.changed, told.kept, told.conflicts) == (0, 1, 1, 2)
     was, said = (1.5, 2.0, 1.0, 1.75), (9.0, 9.5, 8.5, 9.25)
     assert told.shown == (
         Conflict(time_ns=JUNE, known=was, told=said, replaced=False),
         Conflict(time_ns=JUNE + MINUTE, known=was, told=said, replaced=True),
     )
+
+
+async def test_other_values_of_an_earlier_import_are_refused_and_nothing_is_kept(
+    kept: Kept, giver: Giver
+) -> None:
+    await kept.put(minutes(0), stretch(0, 1))
+    await giver.give(minutes(1, 2, 3))
+    rows = minutes(0, 1, 2, 3, 4)
+    rows["open"][0], rows["volume"][2:4] = 1.25, 11.0
+    with pytest.raises(Refused) as refused:
+        await giver.give(rows)
+    was = (1.5, 2.0, 1.0, 1.75, 10.0, 2.0)
+    assert refused.value.fault == WouldReplace(
+        rows=2, time_ns=JUNE + 2 * MINUTE, known=was, told=(*was[:4], 11.0, 2.0)
+    )
+    assert (await kept.archive.read(MINUTES, *stretch(0, 9))).tolist() == minutes(
+        0, 1, 2, 3
+    ).tolist()
+
+
+async def test_the_same_values_may_be_imported_again(kept: Kept, giver: Giver) -> None:
+    await giver.give(minutes(1, 2))
+    told = await giver.give(minutes(1, 2, 3))
+    assert (told.added, told.changed, told.kept, told.conflicts) == (1, 0, 2, 0)
+
+
+async def test_what_was_seen_in_part_gives_way_to_an_import(kept: Kept, giver: Giver) -> None:
+    await kept.put(minutes(0))
+    told = await giver.give(minutes(0, price=9.0))
+    assert (told.added, told.changed, told.conflicts) == (0, 1, 1)
+
+
+async def test_to_check_keeps_nothing(kept: Kept, giver: Giver) -> None:
+    giver.memory[:2] = minutes(0, 1)
+    call = ImportRows(ticket=giver.reply.ticket, rows=2, check=True)
+    assert await kept.client().call(call, ImportRowsReply) == ImportRowsReply(
+        added=0, changed=0, kept=0, conflicts=0
+    )
+    assert await kept.archive.series() == []
 
 
 BAD = {
@@ -375,7 +423,7 @@ async def test_no_row_that_passes_is_refused_by_the_store(kept: Kept, giver: Giv
     ],
 )
 async def test_a_call_without_sense_is_refused(
-    kept: Kept, giver: Giver, rows: int, more: dict[str, int]
+    kept: Kept, giver: Giver, rows: int, more: dict[str, Any]
 ) -> None:
     giver.memory[:2] = minutes(0, 1)
     call = ImportRows(ticket=giver.reply.ticket, rows=rows, **more)
