@@ -1,7 +1,8 @@
 """Questions about a market's past, answered for whoever asks datad.
 
-What is kept is answered as it is, what isn't is asked of the venue frame by frame. Bars of a period
-that neither has are made of those of a period that divides it.
+What is kept is answered as it is, what isn't is asked of the venue frame by frame. What is kept of
+a period in part, where the venue doesn't tell, is in the answer, marked; its time is missing all
+the same. Bars of a period that neither has are made of those of a period that divides it.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -151,8 +152,11 @@ class Past:
                 await self._go_on(of, base_s, paging, asker.failed)
         paging.fail("unanswered", f"not all of it was to be had within {ASK_S:g} s: ask again")
         bars, coverage, missing = paging.result()
+        bars = await self._with_parts(Series(of.fqme, base_s), bars, missing)
         if base_s != call.period_s:
             bars, coverage, missing = _made(of.market, call, base_s, bars, coverage, missing)
+        elif len(bars) > (limit := call.limit or LIMIT):
+            bars, coverage, missing = _newest(bars[-limit:], call, coverage, missing)
         return HistoryReply(
             market=of.fqme,
             period_s=call.period_s,
@@ -175,6 +179,19 @@ class Past:
                     break
                 paging.take(frame.from_ns, frame.to_ns, frame.bars)
         paging.fail(*failed)
+
+    async def _with_parts(
+        self, series: Series, bars: tuple[Bar, ...], missing: Sequence[Missing]
+    ) -> tuple[Bar, ...]:
+        """With those of which not all is known, in time that is missing, and stays so."""
+        if not self._kept or not self.kept:
+            return bars
+        parts: list[Bar] = []
+        for each in missing:
+            if each.why != "limit":
+                from_ns = max(each.from_ns or 0, each.to_ns - MOST_OF_A_BASE * series.period_s * NS)
+                parts += bars_of(await self._kept.in_part(series, from_ns, each.to_ns))
+        return tuple(sorted((*bars, *parts), key=lambda bar: bar.time_ns)) if parts else bars
 
     @asynccontextmanager
     async def _client(self, market: Market) -> AsyncIterator[StoredClient | None]:
@@ -341,6 +358,7 @@ def _newest(
     from_ns = made[0].time_ns
     left = [each for each in missing if each.to_ns > from_ns]
     if call.from_ns is not None:
+        left = [structs.replace(e, from_ns=max(e.from_ns or 0, from_ns)) for e in left]
         reason = f"more than {len(made)} bars: ask again for those before"
         more = Missing(from_ns=call.from_ns, to_ns=from_ns, why="limit", reason=reason)
         left.insert(0, more)

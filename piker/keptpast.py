@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from piker.archive import Archive
 from piker.brokers import Frame, HistoryUnavailable
-from piker.core.bars import PERIODS_S
+from piker.core.bars import PARTIAL, PERIODS_S
 from piker.core.calendars import sessions_of
 from piker.core.gaps import closures
 from piker.core.pace import Pace
 from piker.core.paging import Stretch
 from piker.core.periods import NS
-from piker.core.rows import bars_of, merged
+from piker.core.rows import bars_of, merged, whole
 from piker.core.spans import Pair, clipped, inward, joined
 from piker.markets import Market
 from piker.store.answers import Live
@@ -60,6 +60,17 @@ class Kept:
         known = [(each.from_ns, each.to_ns) for each in spans]
         period_ns = series.period_s * NS
         return np.concatenate(merged(fresh, live.covered, stored, known, period_ns).pieces)
+
+    async def in_part(self, series: Series, from_ns: int, to_ns: int) -> "np.ndarray":
+        """Rows that begin in a stretch and of whose period not all is known, marked so."""
+        rows = await self.read(series, from_ns, to_ns)
+        period_ns = series.period_s * NS
+        around = max(0, from_ns - period_ns), to_ns + period_ns
+        some: np.ndarray = rows[
+            ~whole(rows["time_ns"], await self.covered(series, *around), period_ns)
+        ]
+        some["flags"] |= PARTIAL
+        return some
 
 
 class KeptClient:

@@ -176,7 +176,7 @@ def _bars(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         print(msgspec.json.encode(reply).decode())
     else:
         _show(reply)
-    return FAILED if reply.missing and not reply.coverage else 0
+    return FAILED if reply.missing and not (reply.coverage or reply.bars) else 0
 
 
 def _ls(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:

@@ -101,8 +101,8 @@ class History(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bars of a market's past, as they are kept or its venue has them: the newest asked for.
 
     Only final ones; what isn't to be had is said, with the reason. Bars of a period that is neither
-    kept nor the venue's are made of those of one that divides it. Such a one is partial where some
-    of its time is missing or still to come.
+    kept nor the venue's are made of those of one that divides it. One is partial where some of its
+    time is missing or still to come: as that in which datad began or ended.
     """
 
     market: Annotated[str, Meta(description="its name")]

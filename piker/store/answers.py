@@ -6,12 +6,12 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piker.core.bars import NS, ROW
+from piker.core.bars import NS, PARTIAL, ROW
 from piker.core.calendars import named, names, sessions_by, sessions_of
 from piker.core.gaps import closures, gaps
 from piker.core.resampling import DAY_NS, MARGIN_NS, resampled
 from piker.core.rowfaults import PRICES, Rules, faults, told
-from piker.core.rows import periods
+from piker.core.rows import periods, whole
 from piker.core.spans import Pair, clipped, down, joined, without
 from piker.coverage import Span, Unavailable
 from piker.errors import Refused
@@ -190,7 +190,7 @@ def page(files: BarFiles, place: Series, call: Table, known: Known, now_ns: int)
     to_ns = max(from_ns, last_ns if call.to_ns is None else min(call.to_ns, last_ns))
     end_ns = min(to_ns, down(from_ns + MOST_ROWS * base_ns, max(period_ns, base_ns)))
     beyond_ns = 0 if period_ns == base_ns else max(period_ns, DAY_NS)
-    read = max(0, from_ns - beyond_ns), end_ns + beyond_ns
+    read = max(0, from_ns - beyond_ns), end_ns + max(beyond_ns, base_ns)
     rows = _with_newest(files.read(place, *read), newest, *read)
     covered = joined([*pairs_of(files.coverage(place, *read)), *(newest.covered if newest else ())])
     if beyond_ns:
@@ -204,6 +204,8 @@ def page(files: BarFiles, place: Series, call: Table, known: Known, now_ns: int)
             covered=covered,
             now_ns=now_ns,
         )
+    else:
+        rows["flags"] |= PARTIAL * ~whole(rows["time_ns"], covered, base_ns)
     first, end = np.searchsorted(rows["time_ns"], [from_ns, end_ns])
     return Page(rows[first:end], clipped(covered, from_ns, end_ns), from_ns, end_ns, end_ns < to_ns)
 

@@ -14,6 +14,7 @@ from piker.datad import UNKNOWN
 from piker.errors import Refused
 from piker.history import MOST_FRAMES
 from piker.interfaces.data import DATA, Covered, History, HistoryReply, NoSuchMarket
+from piker.quotes import Bar
 from piker.store.places import Series
 from tests.conftest import WALL_NS
 from tests.daemons.test_backfill import reading, trade
@@ -254,6 +255,82 @@ async def test_what_the_venue_does_not_answer_hides_nothing_older_that_is_kept(
         (NEWEST_NS - 10 * NS, NEWEST_NS, why),
     ]
     assert {each.pause_s for each in reply.missing} == {pause_s}
+
+
+async def keep_with_a_part(archive: Archive) -> tuple[Bar, ...]:
+    """Minutes of which the first and the last were seen in part; they are partial, with that."""
+    from_ns, to_ns = HOUR_NS - 6 * MINUTE, HOUR_NS - 3 * MINUTE
+    bars = truth(60, from_ns, to_ns)
+    half = MINUTE // 2
+    await archive.put(
+        Series(EURUSD.fqme, 60),
+        rows_of(bars),
+        [(from_ns + half, to_ns - half)],
+        how="live",
+        source="fake",
+        now_ns=WALL_NS,
+    )
+    first, *others, last = bars
+    return (
+        structs.replace(first, partial=True),
+        *others,
+        structs.replace(last, partial=True),
+    )
+
+
+async def test_what_was_seen_of_a_period_in_part_is_given_and_marked_and_not_covered(
+    tmp_path: Path,
+) -> None:
+    async with open_archive(tmp_path, "fake") as archive, a_desk(archive=archive) as desk:
+        bars = await keep_with_a_part(archive)
+        reply = await asked(desk, 60, from_ns=HOUR_NS - 10 * MINUTE, to_ns=HOUR_NS)
+        spans = await archive.coverage(Series(EURUSD.fqme, 60), 0, WALL_NS)
+    whole = HOUR_NS - 5 * MINUTE, HOUR_NS - 4 * MINUTE
+    assert reply.bars == bars
+    assert reply.coverage == (Covered(from_ns=whole[0], to_ns=whole[1]),)
+    assert missing(reply) == [
+        (HOUR_NS - 10 * MINUTE, whole[0], "unavailable"),
+        (whole[1], HOUR_NS, "unavailable"),
+    ]
+    assert [(each.from_ns, each.to_ns) for each in spans] == [whole]
+
+
+async def test_what_the_venue_tells_takes_the_place_of_a_part(tmp_path: Path) -> None:
+    async with a_store(tmp_path) as (desk, archive):
+        await keep_with_a_part(archive)
+        reply = await asked(desk, 60, from_ns=HOUR_NS - 10 * MINUTE, to_ns=HOUR_NS)
+    assert reply.bars == truth(60, HOUR_NS - 10 * MINUTE, HOUR_NS)
+    assert reply.missing == ()
+
+
+async def test_a_part_is_given_while_the_venue_is_away(tmp_path: Path) -> None:
+    async with a_store(tmp_path) as (desk, archive):
+        bars = await keep_with_a_part(archive)
+        away(desk)
+        call = History(market=EURUSD.fqme, period_s=60, to_ns=HOUR_NS)
+        reply = await desk.board.client(DATA).call(call, HistoryReply)
+    assert reply.bars == bars
+
+
+async def test_a_longer_bar_is_made_of_parts_too_and_is_partial(tmp_path: Path) -> None:
+    async with open_archive(tmp_path, "fake") as archive, a_desk(archive=archive) as desk:
+        bars = await keep_with_a_part(archive)
+        reply = await asked(desk, 180, from_ns=HOUR_NS - 6 * MINUTE, to_ns=HOUR_NS)
+    (made,) = reply.bars
+    assert (made.volume, made.partial) == (sum(each.volume for each in bars), True)
+
+
+async def test_with_parts_there_are_no_more_bars_than_were_asked_for(tmp_path: Path) -> None:
+    async with open_archive(tmp_path, "fake") as archive, a_desk(archive=archive) as desk:
+        bars = await keep_with_a_part(archive)
+        from_ns = HOUR_NS - 10 * MINUTE
+        reply = await asked(desk, 60, from_ns=from_ns, to_ns=HOUR_NS, limit=1)
+    assert reply.bars == bars[-1:]
+    first_ns = HOUR_NS - 4 * MINUTE
+    assert (reply.coverage, missing(reply)) == (
+        (),
+        [(from_ns, first_ns, "limit"), (first_ns, HOUR_NS, "unavailable")],
+    )
 
 
 async def test_it_does_not_ask_for_ever_where_nobody_trades() -> None:

@@ -253,6 +253,16 @@ async def test_a_longer_period_is_made_of_all_its_rows_and_marked_where_some_are
     assert (rows["flags"] & PARTIAL).tolist() == [0, PARTIAL]
 
 
+async def test_a_row_of_which_a_part_is_missing_is_marked_wherever_the_table_is_cut(
+    kept: Kept,
+) -> None:
+    await kept.put(minutes(0, 1, 2), (JUNE + MINUTE // 2, JUNE + 3 * MINUTE))
+    for call in (table(), structs.replace(table(), to_ns=JUNE + 2 * MINUTE + 1)):
+        _, reader = await kept.table(call)
+        assert reader.view()["flags"].tolist() == [PARTIAL, 0, 0]
+        assert reader.coverage()[0][0] == JUNE + MINUTE
+
+
 async def test_rows_of_shared_memory_that_are_not_on_disk_yet_are_in_a_table(kept: Kept) -> None:
     await kept.put(minutes(0, 1), stretch(0, 2))
     kept.live = Live(minutes(1, 2, 3, price=9.0), [stretch(1, 4)])
