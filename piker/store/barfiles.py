@@ -268,9 +268,13 @@ class BarFiles:
         self, series: Series, batch: Batch, how: RowHow, source: str, now_ns: int
     ) -> list[Put]:
         """Two at once: while one waits for the disk, the other is made small."""
-        frame = barframes.frame_of(batch.rows, how, source, now_ns)
-        months = [(month, frame[which], spans) for month, which, spans in batch.by_month()]
-        return _at_once(lambda each: self._put_month(series, *each), months)
+
+        def put(part: tuple[Month, slice, list[Span]]) -> Put:
+            month, which, spans = part
+            frame = barframes.frame_of(batch.rows[which], how, source, now_ns)
+            return self._put_month(series, month, frame, spans)
+
+        return _at_once(put, list(batch.by_month()))
 
     def _put_month(
         self, series: Series, month: Month, new: "pl.DataFrame", spans: Sequence[Span]
@@ -389,12 +393,12 @@ def unfinished(directory: Path) -> list[Path]:
     return [directory / name for name in os.listdir(directory) if name.startswith(begins)]
 
 
-def _at_once(work: Callable[[T], R], months: Sequence[T]) -> list[R]:
+def _at_once(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
     """Do it with all of them, in order, some at once if there are several."""
-    if len(months) == 1:
-        return [work(months[0])]
+    if len(parts) == 1:
+        return [work(parts[0])]
     with ThreadPoolExecutor(MONTHS_AT_ONCE) as threads:
-        return list(threads.map(work, months))
+        return list(threads.map(work, parts))
 
 
 def _no_rows() -> "np.ndarray":
