@@ -63,7 +63,10 @@ def test_rows_are_read_as_they_are(file: Path) -> None:
     [
         ("2017-01-01T22:00:00Z", HOUR),
         ("2017-01-01T22:00:00.000000+00:00", HOUR),
+        ("2017-01-01T22:00:00.000000000+0000", HOUR),
         ("2017-01-01 17:00:00-0500", HOUR),
+        ("2017-01-01 17:00:00.000-05:00", HOUR),
+        ("2017-01-01 22:00:00.000", HOUR),
         ("2017-01-01 22:00", HOUR),
         ("2017/01/01 22:00:00", HOUR),
         ("20170101 220000", HOUR),
@@ -80,6 +83,18 @@ def test_rows_are_read_as_they_are(file: Path) -> None:
 def test_a_time_is_read_as_it_is_written(file: Path, stamp: str, asked: Asked) -> None:
     found = of(file, f"{HEAD}{stamp},1.2,1.4,1.1,1.3,5\n", asked)
     assert found.rows["time_ns"].tolist() == [FIRST_NS]
+
+
+@pytest.mark.parametrize("stamp", ["2017-01-01 22:00.000", "2017-01-01.000Z", "20170101 220000.0"])
+def test_a_fraction_stands_after_seconds_that_are_told_apart(file: Path, stamp: str) -> None:
+    found = of(file, f"{HEAD}{stamp},1.2,1.4,1.1,1.3,5\n")
+    assert found.counts == {"time can't be read": 1}
+
+
+def test_a_first_row_without_a_time_says_nothing_of_the_zone(file: Path) -> None:
+    found = of(file, f"{HEAD},1.2,1.4,1.1,1.3,5\n{FIRST}{LAST}")
+    assert found.counts == {"time can't be read": 1}
+    assert found.rows["time_ns"].tolist() == [FIRST_NS, LAST_NS]
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
