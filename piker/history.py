@@ -22,7 +22,7 @@ from piker.brokers import (
     VenueLost,
 )
 from piker.core.bars import GRACE_NS, NS, PERIODS_S
-from piker.core.calendars import sessions_of
+from piker.core.calendars import Traded
 from piker.core.pace import Urgency
 from piker.core.paging import LEFT_OUT, Lacking, Paging, Stretch
 from piker.core.resampling import DAY_S, MARGIN_NS, base_of, resampled
@@ -34,6 +34,7 @@ from piker.interfaces.introspection import InvalidParameter
 from piker.keptpast import Kept, KeptClient, NewestOf
 from piker.markets import Market
 from piker.quotes import Bar
+from piker.store.notes import Notes
 from piker.store.places import ASKED, Series
 from piker.storedpast import HistoryUnsound, StoredClient
 from piker.turns import Turns
@@ -117,7 +118,9 @@ class Past:
         question = self._asked[key] = _Question()
         try:
             async with self._client(market) as stored:
-                question.reply = await self._page(_Of(market.fqme, market), stored, call)
+                question.reply = await self._page(
+                    _Of(market.fqme, await self._traded(market)), stored, call
+                )
         finally:
             del self._asked[key]
             question.over.set()
@@ -134,8 +137,8 @@ class Past:
         kept = [each for each in await self._archive.series() if each.fqme == fqme]
         if not kept:
             return None
-        noted = [(await self._archive.notes(each)).market for each in kept]
-        of = _Of(fqme, next(filter(None, noted), None), unasked=(why, reason, None))
+        notes = [await self._archive.notes(each) for each in kept]
+        of = _Of(fqme, _noted(notes), unasked=(why, reason, None))
         return await self._page(of, None, call)
 
     async def _page(self, of: "_Of", stored: StoredClient | None, call: History) -> HistoryReply:
@@ -154,7 +157,7 @@ class Past:
         bars, coverage, missing = paging.result()
         bars = await self._with_parts(Series(of.fqme, base_s), bars, missing)
         if base_s != call.period_s:
-            bars, coverage, missing = _made(of.market, call, base_s, bars, coverage, missing)
+            bars, coverage, missing = _made(of.traded, call, base_s, bars, coverage, missing)
         elif len(bars) > (limit := call.limit or LIMIT):
             bars, coverage, missing = _newest(bars[-limit:], call, coverage, missing)
         return HistoryReply(
@@ -170,7 +173,7 @@ class Past:
     async def _go_on(self, of: "_Of", base_s: int, paging: Paging, failed: Lacking) -> None:
         """What the venue didn't answer hides nothing that is kept and older."""
         if self._kept and self.kept:
-            client = KeptClient(self._kept, of.fqme, of.market, base_s, failed[1])
+            client = KeptClient(self._kept, of.fqme, of.traded, base_s, failed[1])
             paging.go_on_without(client.frames[base_s], failed)
             while stretch := paging.next():
                 try:
@@ -192,6 +195,14 @@ class Past:
                 from_ns = max(each.from_ns or 0, each.to_ns - MOST_OF_A_BASE * series.period_s * NS)
                 parts += bars_of(await self._kept.in_part(series, from_ns, each.to_ns))
         return tuple(sorted((*bars, *parts), key=lambda bar: bar.time_ns)) if parts else bars
+
+    async def _traded(self, market: Market) -> Traded:
+        """When it may be, also by what is noted of its series."""
+        if not self._archive or not self._kept or not self.kept:
+            return Traded(market)
+        periods = await self._kept.periods(market.fqme)
+        notes = [await self._archive.notes(Series(market.fqme, each)) for each in periods]
+        return _noted(notes)._replace(market=market)
 
     @asynccontextmanager
     async def _client(self, market: Market) -> AsyncIterator[StoredClient | None]:
@@ -218,7 +229,7 @@ class Past:
             return stored, base_s
         assert self._kept, "expected that something is kept, for it has a base"
         reason = self._left_out(of)[1]
-        return KeptClient(self._kept, of.fqme, of.market, base_s, reason), base_s
+        return KeptClient(self._kept, of.fqme, of.traded, base_s, reason), base_s
 
     async def _known(self, fqme: str, call: History) -> dict[int, int]:
         """The periods that are kept, and how much of what was asked for is covered by each, ns."""
@@ -246,10 +257,15 @@ class _Of(NamedTuple):
     """Whose past it is."""
 
     fqme: str
-    market: Market | None
-    """None: nobody says what it is."""
+    traded: Traded
     unasked: Lacking | None = None
     """Why its venue can't be asked; None: it can."""
+
+
+def _noted(notes: Sequence[Notes]) -> Traded:
+    """When what several series are of may be traded, as is noted of one of them."""
+    market = next((each.market for each in notes if each.market), None)
+    return Traded(market, next((each.calendar for each in notes if each.calendar), ""))
 
 
 class _Question:
@@ -325,7 +341,7 @@ def _end(to_ns: int, period_s: int) -> int:
 
 
 def _made(
-    market: Market | None,
+    traded: Traded,
     call: History,
     base_s: int,
     bars: Sequence[Bar],
@@ -340,7 +356,7 @@ def _made(
         rows_of(bars),
         base_s,
         call.period_s,
-        sessions=sessions_of(market, *around) if market else None,
+        sessions=traded.sessions(*around),
         covered=[(each.from_ns, each.to_ns) for each in coverage],
         now_ns=clock.wall_ns(),
     )

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 from piker.archive import Archive
 from piker.brokers import Frame, HistoryUnavailable
 from piker.core.bars import PARTIAL, PERIODS_S
-from piker.core.calendars import sessions_of
+from piker.core.calendars import Traded
 from piker.core.gaps import closures
 from piker.core.pace import Pace
 from piker.core.paging import Stretch
 from piker.core.periods import NS
 from piker.core.rows import bars_of, merged, whole
 from piker.core.spans import Pair, clipped, inward, joined
-from piker.markets import Market
 from piker.store.answers import Live
 from piker.store.places import Series
 
@@ -74,21 +73,16 @@ class Kept:
 
 
 class KeptClient:
-    """A HistoryClient that asks nobody. Time in which the market is closed counts as known.
-
-    `market`: what it is, by which that is told; None: nobody says.
-    """
+    """A HistoryClient that asks nobody. Time in which the market is closed counts as known."""
 
     pace = Pace()
     asked = 0
     """Questions that went to a provider."""
 
-    def __init__(
-        self, kept: Kept, fqme: str, market: Market | None, period_s: int, reason: str
-    ) -> None:
+    def __init__(self, kept: Kept, fqme: str, traded: Traded, period_s: int, reason: str) -> None:
         self._kept = kept
         self._fqme = fqme
-        self._market = market
+        self._traded = traded
         self._reason = reason
         self._known: list[Pair] | None = None
         self.frames: Mapping[int, int] = {period_s: FRAME_ROWS * period_s * NS}
@@ -115,7 +109,6 @@ class KeptClient:
         if not covered:
             return []
         ends = covered[0][0], to_ns
-        sessions = sessions_of(self._market, *ends) if self._market else None
-        known = joined([*covered, *closures(sessions, *ends)])
+        known = joined([*covered, *closures(self._traded.sessions(*ends), *ends)])
         whole = (inward(*each, series.period_s * NS) for each in known)
         return [each for each in whole if each]

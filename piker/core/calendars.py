@@ -5,6 +5,7 @@ exchange and of spot metals.
 """
 
 from functools import cache
+from typing import NamedTuple
 
 from piker.core.calendartable import TABLE
 from piker.core.periods import NS
@@ -82,6 +83,24 @@ _REPLAYED = "replay"
 """The provider whose times aren't those of the venues in its names."""
 
 
+class Traded(NamedTuple):
+    """What is known of when something may be traded."""
+
+    market: Market | None = None
+    """What its venue says of it; None: nothing."""
+    calendar: str = ""
+    """By which it is, as somebody says; it counts where nothing else tells."""
+
+    def sessions(self, from_ns: int, to_ns: int) -> list[Pair] | None:
+        """As `sessions_of`."""
+        found = sessions_of(self.market, from_ns, to_ns) if self.market else None
+        if found is not None or self.calendar not in names():
+            return found
+        calendar = named(self.calendar)
+        open_ = sessions(calendar, (), from_ns, to_ns)
+        return joined([*open_, *without([(from_ns, to_ns)], [calendar.known])])
+
+
 def sessions_of(market: Market, from_ns: int, to_ns: int) -> list[Pair] | None:
     """When it may be traded between two instants: oldest first, apart, joined where they touch.
 
@@ -113,12 +132,6 @@ def named(name: str) -> Calendar:
 def names() -> list[str]:
     """Of all calendars."""
     return sorted({*TABLE, *BY_HAND})
-
-
-def sessions_by(calendar: Calendar, from_ns: int, to_ns: int) -> list[Pair]:
-    """As `sessions_of`, of what is traded by this calendar."""
-    open_ = sessions(calendar, (), from_ns, to_ns)
-    return joined([*open_, *without([(from_ns, to_ns)], [calendar.known])])
 
 
 def runs_out(calendar: Calendar, now_ns: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piker.core.bars import NS, PARTIAL, ROW
-from piker.core.calendars import named, names, sessions_by, sessions_of
+from piker.core.calendars import Traded
 from piker.core.gaps import closures, gaps
 from piker.core.resampling import DAY_NS, MARGIN_NS, resampled
 from piker.core.rowfaults import PRICES, Rules, faults, told
@@ -60,13 +60,10 @@ class Known(NamedTuple):
     notes: Notes
     newest: Live | None
 
-
-def _sessions(market: Market | None, notes: Notes, from_ns: int, to_ns: int) -> list[Pair] | None:
-    """When it may be traded: as its market has it, else as who imported it said; None: unknown."""
-    found = sessions_of(market, from_ns, to_ns) if market else None
-    if found is None and notes.calendar in names():
-        return sessions_by(named(notes.calendar), from_ns, to_ns)
-    return found
+    @property
+    def traded(self) -> Traded:
+        """What is known of when it may be."""
+        return Traded(self.market, self.notes.calendar)
 
 
 def kept(files: BarFiles, place: Series) -> KeptSeries:
@@ -77,7 +74,7 @@ def kept(files: BarFiles, place: Series) -> KeptSeries:
     lacking: list[Pair] = []
     if covered:
         ends = covered[0][0], covered[-1][1]
-        sessions = _sessions(notes.market, notes, *ends)
+        sessions = Traded(notes.market, notes.calendar).sessions(*ends)
         lacking = gaps(sessions, covered, *ends, place.period_s * NS)
     return KeptSeries(
         market=place.fqme,
@@ -125,7 +122,7 @@ def gaps_of(files: BarFiles, place: Series, call: Gaps, known: Known) -> GapsRep
     first_ns, last_ns = (covered[0][0], covered[-1][1]) if covered else (0, 0)
     from_ns = first_ns if call.from_ns is None else call.from_ns
     to_ns = last_ns if call.to_ns is None else call.to_ns
-    sessions = _sessions(known.market, notes, from_ns, to_ns) if from_ns < to_ns else None
+    sessions = known.traded.sessions(from_ns, to_ns) if from_ns < to_ns else None
     lacking = gaps(sessions, covered, from_ns, to_ns, place.period_s * NS)
     refused = [
         Unavailable(from_ns=a, to_ns=b, reason=each.reason, asked_ns=each.asked_ns)
@@ -195,7 +192,7 @@ def page(files: BarFiles, place: Series, call: Table, known: Known, now_ns: int)
     covered = joined([*pairs_of(files.coverage(place, *read)), *(newest.covered if newest else ())])
     if beyond_ns:
         around = max(0, read[0] - MARGIN_NS), read[1] + MARGIN_NS
-        sessions = _sessions(known.market, known.notes, *around)
+        sessions = known.traded.sessions(*around)
         rows = resampled(
             rows,
             place.period_s,

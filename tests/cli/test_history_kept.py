@@ -19,6 +19,7 @@ from piker import paths, storekeeping
 from piker.archive import Archive, open_archive
 from piker.brokers import Provider
 from piker.core.bars import NS
+from piker.core.rowfaults import utc
 from piker.datad import Datad
 from piker.notify import Manager
 from piker.service import Service
@@ -163,6 +164,18 @@ async def test_of_what_no_venue_knows_the_calendar_that_was_said_tells_gaps_from
     *stretches, last = out.splitlines()
     assert (status, last, err) == (0, f"{market} {told}", "")
     assert sum(each.split()[-1] == "closed" for each in stretches) == closures
+
+
+async def test_days_of_what_no_venue_knows_are_those_of_its_calendar(
+    archive: Archive, tmp_path: Path
+) -> None:
+    file, market = unpacked("eurusd-2017-1h-ask-bars", tmp_path), "kept.of.fake"
+    options = ("--period", "1h", "--calendar", "FX")
+    assert (await piker("history", "import", str(file), "--market", market, *options)).status == 0
+    assert [each.period_s for each in await archive.series()] == [3600]
+    _, out, _ = await piker("history", market, "--period", "1d", "--limit", "4", "--json")
+    days = [utc(each["time_ns"]) for each in json.loads(out)["bars"]]
+    assert days == [f"2017-12-{day}T22:00:00Z" for day in (25, 26, 27, 28)]
 
 
 async def test_a_calendar_that_is_none_is_refused_with_those_that_are(
