@@ -134,6 +134,8 @@ class Importing:
 
     def __init__(self, datad: Client, reply: ImportBarsReply, memory: "np.ndarray") -> None:
         self.market = reply.market
+        self.kept = reply.kept
+        """Some bars of it are kept already."""
         self._datad = datad
         self._reply = reply
         self._memory = memory

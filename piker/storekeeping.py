@@ -202,7 +202,13 @@ class Storekeeping:
         ticket = secrets.token_hex(16)
         self._imports[ticket] = one
         try:
-            reply = ImportBarsReply(fd=0, market=fqme, ticket=ticket, capacity=LENT_ROWS)
+            reply = ImportBarsReply(
+                fd=0,
+                market=fqme,
+                ticket=ticket,
+                capacity=LENT_ROWS,
+                kept=one.place in await self._archive.series(),
+            )
             await stream.send(reply, fds=[one.lent.fd])
             await trio.sleep_forever()
         finally:

@@ -113,7 +113,7 @@ async def _handed_in(
     end_ns = int(rows["time_ns"][-1]) + asked.period_s * NS
     async with storeclient.importing(call) as importing:
         pieces = list(importing.pieces(rows))
-        for begin, end in pieces if len(pieces) > 1 else ():
+        for begin, end in pieces if importing.kept and len(pieces) > 1 else ():
             await importing.take(rows[begin:end], None, check=True)
         with _Progress(len(rows), quiet=ways.json) as progress:
             for begin, end in pieces:

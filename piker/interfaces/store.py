@@ -152,6 +152,7 @@ class ImportBarsReply(Reply, frozen=True, kw_only=True):
     market: Annotated[str, Meta(description="fqme")]
     ticket: Annotated[str, Meta(description="names this import")]
     capacity: Annotated[int, Meta(description="rows that fit")]
+    kept: Annotated[bool, Meta(description="some bars of it are kept already")] = False
 
 
 class ImportRows(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
