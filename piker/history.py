@@ -187,13 +187,15 @@ class Past:
         self, series: Series, bars: tuple[Bar, ...], missing: Sequence[Missing]
     ) -> tuple[Bar, ...]:
         """With those of which not all is known, in time that is missing, and stays so."""
-        if not self._kept or not self.kept:
+        longest_ns = MOST_OF_A_BASE * series.period_s * NS
+        stretches = [
+            (max(each.from_ns or 0, each.to_ns - longest_ns), each.to_ns)
+            for each in missing
+            if each.why != "limit"
+        ]
+        if not (stretches and self._kept and self.kept):
             return bars
-        parts: list[Bar] = []
-        for each in missing:
-            if each.why != "limit":
-                from_ns = max(each.from_ns or 0, each.to_ns - MOST_OF_A_BASE * series.period_s * NS)
-                parts += bars_of(await self._kept.in_part(series, from_ns, each.to_ns))
+        parts = bars_of(await self._kept.in_part(series, stretches))
         return tuple(sorted((*bars, *parts), key=lambda bar: bar.time_ns)) if parts else bars
 
     async def _traded(self, market: Market) -> Traded:

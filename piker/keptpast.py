@@ -1,6 +1,6 @@
 """A market's past as it is kept: on disk, and newer in shared memory where somebody reads it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from piker.archive import Archive
@@ -60,16 +60,17 @@ class Kept:
         period_ns = series.period_s * NS
         return np.concatenate(merged(fresh, live.covered, stored, known, period_ns).pieces)
 
-    async def in_part(self, series: Series, from_ns: int, to_ns: int) -> "np.ndarray":
-        """Rows that begin in a stretch and of whose period not all is known, marked so."""
-        rows = await self.read(series, from_ns, to_ns)
+    async def in_part(self, series: Series, stretches: Sequence[Pair]) -> "np.ndarray":
+        """Rows that begin in one of them, of whose period not all is known; marked so."""
         period_ns = series.period_s * NS
-        around = max(0, from_ns - period_ns), to_ns + period_ns
-        some: np.ndarray = rows[
-            ~whole(rows["time_ns"], await self.covered(series, *around), period_ns)
-        ]
+        from_ns, to_ns = min(stretches)[0], max(end_ns for _, end_ns in stretches)
+        rows = await self.read(series, from_ns, to_ns)
+        known = await self.covered(series, max(0, from_ns - period_ns), to_ns + period_ns)
+        times_ns = rows["time_ns"]
+        some = rows[whole(times_ns, stretches, 1) & ~whole(times_ns, known, period_ns)]
         some["flags"] |= PARTIAL
-        return some
+        found: np.ndarray = some
+        return found
 
 
 class KeptClient:
