@@ -42,11 +42,11 @@ def _pss_mb(made: Rig, daemon: str) -> float:
     return value
 
 
-def pss_mb(pid: int) -> float:
-    """The proportional set size of a process, MB."""
+def pss_mb(pid: int, *kinds: str) -> float:
+    """The proportional set size of a process, MB; only of these kinds, if some are named."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
-    return int(line.split()[1]) * 1024 / 1e6
+    sizes = dict(line.split(":") for line in rollup.splitlines()[1:])
+    return sum(int(sizes[kind].split()[0]) for kind in kinds or ("Pss",)) * 1024 / 1e6
 
 
 def _ask(path: str) -> None:

@@ -1,5 +1,6 @@
 """What a benchmark gives: a figure, its peer's in the same run, and their ratio."""
 
+import os
 import platform
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -60,7 +61,8 @@ def table(results: Sequence[Result]) -> str:
             "",
             f"Written by `make bench`. Medians of {ROUNDS} runs alternated with the peer, which",
             "does the same work. Machines are noisy: ratios hold, absolute figures don't. A ratio",
-            f"above 1 is better than the peer. Python {platform.python_version()}.",
+            f"above 1 is better than the peer. Python {platform.python_version()}, "
+            f"{os.cpu_count()} processors, load {os.getloadavg()[2]:.1f} at the end.",
             "",
             "| bench | case | value | unit | peer | peer's value | ratio |",
             "| --- | --- | ---: | --- | --- | ---: | ---: |",
