@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from piker.core.bars import DERIVED
+from piker.core.bars import DERIVED, PARTIAL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,7 @@ class Fault(IntEnum):
     NO_SUCH_TIME = 13
     TOO_MANY_FIELDS = 14
     TRADED_MIDS = 15
+    IN_PART = 16
 
 
 SAID: Final = {
@@ -62,6 +63,7 @@ SAID: Final = {
     Fault.NO_SUCH_TIME: "never or twice on the zone's clocks",
     Fault.TOO_MANY_FIELDS: "more fields than the header has",
     Fault.TRADED_MIDS: "derived, but with volume or trades",
+    Fault.IN_PART: "partial: not all of its period is known",
 }
 """Each in a few words. Three only who reads the file can tell."""
 
@@ -72,7 +74,7 @@ class Rules(NamedTuple):
     period_ns: int
     now_ns: int
     foreign: bool = False
-    """Somebody else's: over by now, rising in time, no price below 0. A venue's may be below."""
+    """Somebody else's: over by now, whole, rising in time, no price below 0. A venue's may be."""
 
 
 class BadRow(NamedTuple):
@@ -180,6 +182,8 @@ def _judge_values(block: "Mapping[str, np.ndarray]", marks: "np.ndarray", rules:
     derived = block["flags"] & DERIVED != 0
     if derived.any():
         _mark(marks, Fault.TRADED_MIDS, derived & ((volume != 0) | (trades != 0)))
+    if rules.foreign:
+        _mark(marks, Fault.IN_PART, block["flags"] & PARTIAL != 0)
     _mark(marks, Fault.OUTSIDE, (upper > high) | (lower < low))
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from piker.core.bars import DERIVED, NS, ROW
+from piker.core.bars import DERIVED, NS, PARTIAL, ROW
 from piker.core.rowfaults import BLOCK, PRICES, SAID, UNREADABLE, Fault, Rules, faults, reason
 from piker.store.foreignfiles import BadFile, opened
 from piker.store.foreigntimes import Times, Unit
@@ -22,10 +22,11 @@ from piker.store.foreigntimes import Times, Unit
 if TYPE_CHECKING:
     import polars as pl
 
-Field = Literal["time", "open", "high", "low", "close", "volume", "trades", "derived"]
+Field = Literal["time", "open", "high", "low", "close", "volume", "trades", "derived", "partial"]
 Stamps = Literal["start", "end"]
 FIELDS: Final = get_args(Field)
 NEEDED: Final[tuple[Field, ...]] = ("time", "open", "high", "low", "close")
+FLAGS: Final[Mapping[Field, int]] = {"derived": DERIVED, "partial": PARTIAL}
 NUMBERS: Final = (*PRICES, "volume", "trades")
 
 USUAL: Final[Mapping[Field, tuple[str, ...]]] = {
@@ -37,6 +38,7 @@ USUAL: Final[Mapping[Field, tuple[str, ...]]] = {
     "volume": ("volume", "vol", "v"),
     "trades": ("trades", "numberoftrades", "tradecount", "count", "n"),
     "derived": ("derived",),
+    "partial": ("partial",),
 }
 """How columns are called, in small letters and digits alone."""
 MANY: Final = float(2**62)
@@ -182,8 +184,9 @@ def _values(
     values |= {name: _numbers(each) for name, each in columns.items() if name in NUMBERS}
     if "trades" in values:
         values |= _counted(values["trades"], values.get("volume"))
-    if "derived" in columns:
-        values["flags"] = np.where(_trues(columns["derived"]), DERIVED, 0)
+    for name, flag in FLAGS.items():
+        if name in columns:
+            values["flags"] = values.get("flags", 0) | np.where(_trues(columns[name]), flag, 0)
     return values
 
 

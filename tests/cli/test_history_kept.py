@@ -490,6 +490,28 @@ async def test_what_was_exported_can_be_imported_again(archive: Archive, tmp_pat
     assert "0 new, 0 changed, 3 there already" in out
 
 
+async def test_what_was_seen_in_part_is_exported_as_that_and_never_imported_as_whole(
+    archive: Archive, tmp_path: Path
+) -> None:
+    await archive.put(
+        MINUTES, minutes(0, 1), [stretch(0, 1)], how="live", source="fake", now_ns=NOW
+    )
+    target = tmp_path / "out.csv"
+    assert (await piker("history", MARKET, "--export", str(target))).status == 0
+    status, _, err = await imported(target)
+    assert (status, err.splitlines()[1:]) == (
+        1,
+        [
+            f"piker: {target}: line 3: partial: not all of its period is known",
+            f"piker: {target}: 1 of 2 rows are bad: 1 partial: not all of its period is known",
+            f"piker: {target}: nothing was imported; --skip-bad imports the others",
+        ],
+    )
+    assert (await imported(target, "--skip-bad")).status == 0
+    spans = await archive.coverage(MINUTES, *stretch(0, 9))
+    assert [(each.from_ns, each.to_ns) for each in spans] == [stretch(0, 1)]
+
+
 async def test_longer_bars_are_exported_of_a_stretch(archive: Archive, tmp_path: Path) -> None:
     await put(archive, *range(20), end=20)
     target = tmp_path / "out.parquet"
