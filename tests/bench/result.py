@@ -61,8 +61,10 @@ def table(results: Sequence[Result]) -> str:
             "",
             f"Written by `make bench`. Medians of {ROUNDS} runs alternated with the peer, which",
             "does the same work. Machines are noisy: ratios hold, absolute figures don't. A ratio",
-            f"above 1 is better than the peer. Python {platform.python_version()}, "
-            f"{os.cpu_count()} processors, load {os.getloadavg()[2]:.1f} at the end.",
+            (
+                f"above 1 is better than the peer. Python {platform.python_version()}, "
+                f"{os.cpu_count()} processors, load {os.getloadavg()[2]:.1f} at the end."
+            ),
             "",
             "| bench | case | value | unit | peer | peer's value | ratio |",
             "| --- | --- | ---: | --- | --- | ---: | ---: |",
