@@ -63,6 +63,8 @@ OPTIONS = {
 """Options, and the actions that each goes with; none is a market's bars."""
 NEEDED = {"import": ("market", "period"), "backfill": ("period",)}
 INSTALL = "piker-history isn't installed: sudo apt install piker-history"
+SHOWN = 10
+"""Stretches that are missing, the newest, have a line each."""
 CHART_FROM = 10
 """So many bars have a line of their closes below them."""
 
@@ -308,7 +310,13 @@ def _what_is_missing(reply: HistoryReply) -> list[str]:
         return [f"{reply.market}: no bar: nobody traded from {dated(begin)} to {dated(end)}"]
     if not (reply.coverage or reply.missing):
         return [f"{reply.market}: no bar: no period of {reply.period_s} s has ended in that time"]
-    return [f"{reply.market}: {_of(each)}" for each in reply.missing]
+    shown, rest = reply.missing[-SHOWN:], reply.missing[:-SHOWN]
+    lines = [f"{reply.market}: {_of(each)}" for each in shown]
+    if rest:
+        begin = "" if rest[0].from_ns is None else f"from {dated(rest[0].from_ns)} "
+        more = f"missing {begin}to {dated(rest[-1].to_ns)}: {len(rest)} more stretches"
+        lines.insert(0, f"{reply.market}: {more}; --json has all")
+    return lines
 
 
 def _of(missing: Missing) -> str:

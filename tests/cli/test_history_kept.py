@@ -18,6 +18,7 @@ from msgspec import structs
 from piker import paths, storekeeping
 from piker.archive import Archive, open_archive
 from piker.brokers import Provider
+from piker.cli.history import SHOWN
 from piker.core.bars import NS
 from piker.core.rowfaults import utc
 from piker.datad import Datad
@@ -176,6 +177,21 @@ async def test_days_of_what_no_venue_knows_are_those_of_its_calendar(
     _, out, _ = await piker("history", market, "--period", "1d", "--limit", "4", "--json")
     days = [utc(each["time_ns"]) for each in json.loads(out)["bars"]]
     assert days == [f"2017-12-{day}T22:00:00Z" for day in (25, 26, 27, 28)]
+
+
+async def test_of_many_stretches_that_are_missing_the_newest_are_told_and_how_many_more(
+    archive: Archive, file: Path
+) -> None:
+    row = "2026-06-01T00:{:02}:00Z,1.5,2,1,1.75,10\n"
+    write(file, HEAD + "".join(row.format(minute) for minute in range(0, 30, 2)))
+    args = ("history", "import", str(file), "--market", "gone.cme.fake", "--period", "1m")
+    assert (await piker(*args)).status == 0
+    assert len(await archive.read(Series("gone.cme.fake", 60), *stretch(0, 30))) == 15
+    _, _, err = await piker("history", "gone.cme.fake", "--to", "2026-06-01T00:30+00:00")
+    _, more, *told = err.splitlines()
+    span = "missing to 2026-06-01 00:10:00"
+    assert more == f"piker: gone.cme.fake: {span}: 6 more stretches; --json has all"
+    assert len(told) == SHOWN
 
 
 async def test_a_calendar_that_is_none_is_refused_with_those_that_are(
