@@ -313,8 +313,8 @@ def _what_is_missing(reply: HistoryReply) -> list[str]:
     shown, rest = reply.missing[-SHOWN:], reply.missing[:-SHOWN]
     lines = [f"{reply.market}: {_of(each)}" for each in shown]
     if rest:
-        begin = "" if rest[0].from_ns is None else f"from {dated(rest[0].from_ns)} "
-        more = f"missing {begin}to {dated(rest[-1].to_ns)}: {len(rest)} more stretches"
+        since = "" if rest[0].from_ns is None else f"from {dated(rest[0].from_ns)} "
+        more = f"missing {since}to {dated(rest[-1].to_ns)}: {len(rest)} more stretches"
         lines.insert(0, f"{reply.market}: {more}; --json has all")
     return lines
 
