@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -19,6 +19,7 @@ from piker.core.rows import rows_of
 from piker.core.spans import joined, without
 from tests.conftest import BOOT_NS, WALL_NS
 from tests.daemons.test_backfilling import SECONDS, SLOW, a_store, at_once, back, told
+from tests.fakes import twists
 from tests.fakes.past import Past, Twist, truth
 from tests.fakes.twists import TWISTS
 
@@ -40,6 +41,7 @@ def _since(start_ns: int) -> int:
 
 @pytest.mark.usefixtures("our_time")
 @given(script=st.lists(st.sampled_from(TWISTS), max_size=25), seconds=st.integers(1, 400))
+@example(script=[twists.no_number, twists.older_half, twists.older_half], seconds=4)
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
