@@ -20,7 +20,7 @@ from . import sockets
 from .prey import Outcome
 from .reasons import Stopped
 
-PATIENCE_S = 5
+PATIENCE_S = 30
 LET_IN = b"9"
 """What a gateway says last before it takes orders: the next valid id."""
 TAKEN = b"5"
