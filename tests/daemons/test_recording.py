@@ -181,7 +181,7 @@ async def test_what_came_after_the_clock_was_set_back_over_midnight_is_played_la
     monkeypatch.setattr(clock, "wall_ns", lambda: before() - 60 * NS)
     async with a_recorder() as desk:
         await say(desk, quote(tick("bid", 1.1)))
-    assert {path.name for path in where().iterdir()} == {DAY, NEXT_DAY}
+    assert {path.name.removesuffix(".parquet") for path in where().iterdir()} == {DAY, NEXT_DAY}
     assert prices() == [1.0, 9.0, 1.1, 9.0]
     assert list(recorded().ticks.messages) == [0, 1, 2, 3]
 
