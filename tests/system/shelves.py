@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from machine import USER, Machine, wait_until
-from msgspec import json
+from msgspec import json, structs
 
 from piker.interfaces.store import GapsReply, Stretch
 from piker.quotes import Bar
@@ -79,12 +79,15 @@ class Shelf(Desk):
                 return reader.bars(100_000)[:final]
 
     def kept(self) -> list[Bar]:
-        """The market's seconds on disk and in memory, also those of which a part was missed."""
+        """The market's seconds on disk and in memory, also those of which a part was missed.
+
+        That it was is told of what is kept, and not of what is first seen in shared memory.
+        """
         with self.asking("datad", "sim") as talk:
             talk.say("piker.Store.Table", {"market": MARKET, "period_s": 1}, more=True)
             reply = talk.hear()
             with closing(BarReader(talk.fds[reply["parameters"]["fd"]])) as reader:
-                return reader.bars(100_000)
+                return [structs.replace(bar, partial=False) for bar in reader.bars(100_000)]
 
     def await_gaps(self, count: int) -> Sequence[Stretch]:
         """What is missing of them, when that is so many stretches."""
