@@ -199,6 +199,7 @@ class Pacer(Generic[Item]):
         self._turn = 0
         self._lines: dict[Urgency, _Line[Item]] = {urgency: _Line() for urgency in Urgency}
         self._waiting: dict[Item, _Offer[Item]] = {}
+        self._leaving: _Offer[Item] | None = None
         self._open: set[Item] = set()
         self._all = Window(RATE, RATE_NS)
         self._history = Window(HISTORY, HISTORY_NS)
@@ -241,16 +242,37 @@ class Pacer(Generic[Item]):
         self._lines = {urgency: _Line() for urgency in Urgency}
         return waited
 
-    def due(self, now_ns: int) -> list[Item]:
-        """What may leave now, in this order; it counts as having left."""
-        leaving = []
-        while offer := self._next(now_ns):
-            self._leave(offer, now_ns)
-            leaving.append(offer.item)
-        return leaving
+    def take(self, now_ns: int) -> Item | None:
+        """What leaves next, if anything may leave now. Say `left` once it has."""
+        self._leaving = offer = self._next(now_ns)
+        if offer is None:
+            return None
+        del self._waiting[offer.item]
+        self._lines[offer.urgency].remove(offer)
+        if isinstance(offer.needs, Past):
+            self._open.add(offer.item)
+        return offer.item
+
+    def left(self, now_ns: int) -> None:
+        """What was taken last has left by now.
+
+        It counts from then on: if the gateway took it late, the next ones are as late.
+        """
+        offer = self._leaving
+        assert offer is not None, "expected something taken to leave"
+        self._all.note(now_ns)
+        match offer.needs:
+            case Past(identical=identical, series=series, cost=cost):
+                self._history.note(now_ns, cost=cost)
+                self._identical.note(now_ns, identical)
+                self._series.note(now_ns, series)
+            case Symbols():
+                self._search.note(now_ns)
+            case Ticks(instrument=instrument):
+                self._ticks.note(now_ns, instrument)
 
     def next_at(self, now_ns: int) -> int | None:
-        """When to look again, once `due` was asked: nothing is due before, without an offer.
+        """When to look again, once `take` gave None: nothing may leave before, without an offer.
 
         None: nothing waits, or all that does waits for one that is open to end.
         """
@@ -280,21 +302,6 @@ class Pacer(Generic[Item]):
             return may[0] if may else None
         long = [each for each in may if now_ns - each.since_ns >= PATIENCE_NS]
         return min(long, key=lambda each: each.turn) if long else may[0]
-
-    def _leave(self, offer: _Offer[Item], now_ns: int) -> None:
-        del self._waiting[offer.item]
-        self._lines[offer.urgency].remove(offer)
-        self._all.note(now_ns)
-        match offer.needs:
-            case Past(identical=identical, series=series, cost=cost):
-                self._open.add(offer.item)
-                self._history.note(now_ns, cost=cost)
-                self._identical.note(now_ns, identical)
-                self._series.note(now_ns, series)
-            case Symbols():
-                self._search.note(now_ns)
-            case Ticks(instrument=instrument):
-                self._ticks.note(now_ns, instrument)
 
     def _line_at(self, line: _Line[Item], now_ns: int) -> int:
         first = line.first(now_ns, self._held_until)

@@ -365,7 +365,7 @@ class Session:
     async def send(self) -> None:
         """Send what is due, until cancelled."""
         while True:
-            for outgoing in self._pacer.due(_now_ns()):
+            while outgoing := self._pacer.take(_now_ns()):
                 await self._send_one(outgoing)
             next_ns = self._pacer.next_at(_now_ns())
             with trio.move_on_at(inf if next_ns is None else next_ns / 1e9):
@@ -380,6 +380,7 @@ class Session:
         outgoing.sent = True
         outgoing.over.set()
         await self._transmit(frame(outgoing.payload), outgoing.left_s())
+        self._pacer.left(_now_ns())
 
     async def _room(self) -> None:
         """Wait until the gateway takes something."""

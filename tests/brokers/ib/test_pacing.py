@@ -51,12 +51,21 @@ def offer_past(pacer: Pacer[int], count: int, now_ns: int = START) -> None:
         pacer.offer(item, HISTORY, now_ns, past(item))
 
 
+def due(pacer: Pacer[int], now_ns: int) -> list[int]:
+    """What leaves at once."""
+    left = []
+    while (item := pacer.take(now_ns)) is not None:
+        pacer.left(now_ns)
+        left.append(item)
+    return left
+
+
 def all_leave(pacer: Pacer[int], now_ns: int) -> list[tuple[int, int]]:
     """Until nothing can leave: what left when, in tenths of a second since the start."""
     left = []
     when: int | None = now_ns
     while when is not None:
-        left += [(item, round((when - START) / SECOND_NS * 10)) for item in pacer.due(when)]
+        left += [(item, round((when - START) / SECOND_NS * 10)) for item in due(pacer, when)]
         when = pacer.next_at(when)
     return left
 
@@ -65,65 +74,76 @@ def test_the_most_urgent_leaves_first_and_in_turn() -> None:
     pacer: Pacer[int] = Pacer()
     for item, urgency in enumerate([HISTORY, SEARCH, CANCEL, QUOTES, ORDER, CONTROL, CANCEL]):
         pacer.offer(item, urgency, START)
-    assert pacer.due(START) == [2, 6, 4, 5, 3, 1, 0]
+    assert due(pacer, START) == [2, 6, 4, 5, 3, 1, 0]
 
 
 def test_what_has_left_is_not_due_again() -> None:
     pacer: Pacer[int] = Pacer()
     pacer.offer(1, ORDER, START)
-    assert (pacer.due(START), pacer.due(START), pacer.next_at(START)) == ([1], [], None)
+    assert (due(pacer, START), due(pacer, START), pacer.next_at(START)) == ([1], [], None)
 
 
 def test_no_second_has_more_than_45_messages() -> None:
     pacer: Pacer[int] = Pacer()
     offer_all(pacer, range(100), ORDER, START)
-    assert pacer.due(START) == list(range(45))
+    assert due(pacer, START) == list(range(45))
     assert pacer.next_at(START) == s(1)
-    assert pacer.due(s(1) - 1) == []
-    assert pacer.due(s(1)) == list(range(45, 90))
+    assert due(pacer, s(1) - 1) == []
+    assert due(pacer, s(1)) == list(range(45, 90))
+
+
+def test_messages_that_the_gateway_took_late_count_from_then() -> None:
+    pacer: Pacer[int] = Pacer()
+    offer_all(pacer, range(90), ORDER, START)
+    for item in range(45):
+        assert pacer.take(START) == item
+        pacer.left(s(0.4))
+    assert pacer.next_at(s(1)) == s(1.4)
+    assert due(pacer, s(1.4) - 1) == []
+    assert due(pacer, s(1.4)) == list(range(45, 90))
 
 
 def test_messages_that_left_at_several_times_make_room_at_several() -> None:
     pacer: Pacer[int] = Pacer()
     offer_all(pacer, range(40), ORDER, START)
-    pacer.due(START)
+    due(pacer, START)
     offer_all(pacer, range(40, 90), ORDER, s(0.5))
-    assert pacer.due(s(0.5)) == list(range(40, 45))
-    assert pacer.due(s(1)) == list(range(45, 85))
-    assert pacer.due(s(1.5)) == list(range(85, 90))
+    assert due(pacer, s(0.5)) == list(range(40, 45))
+    assert due(pacer, s(1)) == list(range(45, 85))
+    assert due(pacer, s(1.5)) == list(range(85, 90))
 
 
 def test_some_room_is_kept_for_cancels_and_orders() -> None:
     pacer: Pacer[int] = Pacer()
     offer_all(pacer, range(100), QUOTES, START)
-    assert len(pacer.due(START)) == RATE - KEPT_FREE
+    assert len(due(pacer, START)) == RATE - KEPT_FREE
     offer_all(pacer, range(1000, 1010), CANCEL, s(0.1))
-    assert pacer.due(s(0.1)) == list(range(1000, 1000 + KEPT_FREE))
+    assert due(pacer, s(0.1)) == list(range(1000, 1000 + KEPT_FREE))
 
 
 def test_a_cancel_behind_200_requests_for_history_leaves_at_once() -> None:
     pacer: Pacer[int] = Pacer()
     offer_past(pacer, 200)
-    assert len(pacer.due(START)) == RATE - KEPT_FREE
+    assert len(due(pacer, START)) == RATE - KEPT_FREE
     pacer.offer(999, CANCEL, s(0.001))
-    assert pacer.due(s(0.001)) == [999]
+    assert due(pacer, s(0.001)) == [999]
 
 
 def test_at_most_60_requests_for_history_leave_in_ten_minutes() -> None:
     pacer: Pacer[int] = Pacer()
     offer_past(pacer, 61)
     for seconds in (0, 1, 2, 3):
-        for item in pacer.due(s(seconds)):
+        for item in due(pacer, s(seconds)):
             pacer.ended(item)
     assert pacer.next_at(s(3)) == s(600)
-    assert (pacer.due(s(600) - 1), pacer.due(s(600))) == ([], [60])
+    assert (due(pacer, s(600) - 1), due(pacer, s(600))) == ([], [60])
 
 
 def test_bids_and_asks_count_twice() -> None:
     pacer: Pacer[int] = Pacer()
     for item in range(31):
         pacer.offer(item, HISTORY, START, past(item, cost=2))
-    assert pacer.due(START) == list(range(30))
+    assert due(pacer, START) == list(range(30))
     assert pacer.next_at(START) == s(600)
 
 
@@ -131,8 +151,8 @@ def test_a_dear_request_is_not_passed_by_cheap_ones_for_ever() -> None:
     pacer: Pacer[int] = Pacer()
     for item in range(32):
         pacer.offer(item, HISTORY, START, past(item, cost=1 if item in (29, 31) else 2))
-    assert pacer.due(START) == list(range(30))
-    assert pacer.due(s(600)) == [30, 31]
+    assert due(pacer, START) == list(range(30))
+    assert due(pacer, s(600)) == [30, 31]
 
 
 def test_identical_requests_leave_15_seconds_apart_and_others_pass() -> None:
@@ -154,7 +174,7 @@ def test_a_series_is_not_held_back_by_another() -> None:
     pacer: Pacer[int] = Pacer()
     for item in range(10):
         pacer.offer(item, HISTORY, START, past(item, series=item % 2))
-    assert pacer.due(START) == list(range(10))
+    assert due(pacer, START) == list(range(10))
 
 
 def test_at_most_50_requests_for_history_are_open() -> None:
@@ -164,7 +184,7 @@ def test_at_most_50_requests_for_history_are_open() -> None:
     assert pacer.next_at(s(2)) is None
     pacer.ended(0)
     assert pacer.next_at(s(2)) == s(2)
-    assert pacer.due(s(2)) == [50]
+    assert due(pacer, s(2)) == [50]
 
 
 def test_searches_leave_a_second_apart_and_contracts_pass() -> None:
@@ -186,7 +206,7 @@ def test_what_was_withdrawn_does_not_leave_and_makes_no_others_wait() -> None:
     for item in range(3):
         pacer.offer(item, SEARCH, START, Symbols())
     assert pacer.withdraw(0)
-    assert pacer.due(START) == [1]
+    assert due(pacer, START) == [1]
     assert pacer.withdraw(2)
     assert pacer.next_at(START) is None
 
@@ -194,7 +214,7 @@ def test_what_was_withdrawn_does_not_leave_and_makes_no_others_wait() -> None:
 def test_what_does_not_wait_cannot_be_withdrawn() -> None:
     pacer: Pacer[int] = Pacer()
     pacer.offer(1, ORDER, START)
-    pacer.due(START)
+    due(pacer, START)
     assert (pacer.withdraw(1), pacer.withdraw(2)) == (False, False)
 
 
@@ -211,7 +231,7 @@ def test_what_left_long_ago_is_forgotten() -> None:
     pacer: Pacer[int] = Pacer()
     for item in range(100):
         pacer.offer(item, QUOTES, s(item), Ticks(instrument=item))
-        pacer.due(s(item))
+        due(pacer, s(item))
     assert len(pacer._ticks._times) <= 16
     assert [len(times) for times in pacer._all._times.values()] == [1]
 
@@ -230,7 +250,7 @@ def test_too_much_that_waits_is_refused_but_not_what_is_more_urgent() -> None:
     with pytest.raises(TooManyWaiting, match="history: expected at most 1000"):
         pacer.offer(WAITING, HISTORY, START, past(WAITING))
     pacer.offer(WAITING, CANCEL, START)
-    assert pacer.due(START)[0] == WAITING
+    assert due(pacer, START)[0] == WAITING
 
 
 def test_what_waits_or_is_open_cannot_be_offered_again() -> None:
@@ -238,7 +258,7 @@ def test_what_waits_or_is_open_cannot_be_offered_again() -> None:
     pacer.offer(1, HISTORY, START, past(1))
     with pytest.raises(ValueError, match="neither waits nor is open, was 1"):
         pacer.offer(1, ORDER, START)
-    pacer.due(START)
+    due(pacer, START)
     with pytest.raises(ValueError, match="neither waits nor is open, was 1"):
         pacer.offer(1, ORDER, START)
     pacer.ended(1)
@@ -253,7 +273,7 @@ def test_history_is_never_more_urgent_than_history() -> None:
 def test_after_a_connection_is_lost_nothing_waits_but_what_left_still_counts() -> None:
     pacer: Pacer[int] = Pacer()
     pacer.offer(0, HISTORY, START, past(7))
-    pacer.due(START)
+    due(pacer, START)
     pacer.offer(1, HISTORY, START, past(7))
     pacer.offer(2, ORDER, START)
     assert pacer.lost() == [1, 2]
@@ -268,7 +288,7 @@ def test_what_has_waited_for_long_goes_before_newer_but_not_before_orders() -> N
     now_ns = START + PATIENCE_NS
     offer_all(pacer, range(100, 110), QUOTES, now_ns)
     pacer.offer(1, ORDER, now_ns)
-    assert pacer.due(now_ns)[:3] == [1, 0, 100]
+    assert due(pacer, now_ns)[:3] == [1, 0, 100]
 
 
 def test_endless_quotes_do_not_keep_history_waiting_for_ever() -> None:
@@ -278,7 +298,7 @@ def test_endless_quotes_do_not_keep_history_waiting_for_ever() -> None:
     left: dict[int, int] = {}
     for second in range(40):
         offer_all(pacer, (next(numbers) for _ in range(41)), QUOTES, s(second))
-        left |= dict.fromkeys(pacer.due(s(second)), second)
+        left |= dict.fromkeys(due(pacer, s(second)), second)
     assert left[0] == 30
 
 
@@ -288,7 +308,7 @@ def test_endless_quotes_do_not_keep_history_waiting_for_ever() -> None:
 def test_what_waits_says_for_how_long_and_at_which_place() -> None:
     pacer: Pacer[int] = Pacer()
     offer_all(pacer, range(100), ORDER, START)
-    pacer.due(START)
+    due(pacer, START)
     waits = pacer.waits(46, s(0.25))
     assert waits is not None
     assert (waits.seconds, waits.position) == (0.75, 2)
@@ -300,7 +320,7 @@ def test_what_waits_says_for_how_long_and_at_which_place() -> None:
 def test_what_does_not_wait_has_no_wait() -> None:
     pacer: Pacer[int] = Pacer()
     pacer.offer(1, ORDER, START)
-    pacer.due(START)
+    due(pacer, START)
     assert (pacer.waits(1, START), pacer.waits(2, START)) == (None, None)
 
 
@@ -315,7 +335,7 @@ def test_history_says_how_long_ten_minutes_keep_it_waiting() -> None:
 def test_a_rule_of_its_own_is_part_of_how_long_it_waits() -> None:
     pacer: Pacer[int] = Pacer()
     pacer.offer(0, HISTORY, START, past(7))
-    pacer.due(START)
+    due(pacer, START)
     pacer.offer(1, HISTORY, START, past(7))
     waits = pacer.waits(1, s(5))
     assert waits is not None
@@ -391,7 +411,7 @@ class Played:
 
     def leave(self) -> None:
         """Whatever is due leaves."""
-        self.left += [(self.now_ns, item) for item in self.pacer.due(self.now_ns)]
+        self.left += [(self.now_ns, item) for item in due(self.pacer, self.now_ns)]
         self.most_open = max(self.most_open, len(self.open_ones()))
 
     def open_ones(self) -> set[int]:
@@ -493,7 +513,7 @@ def test_nothing_is_due_before_it_is_said_to_be(steps: list[Step]) -> None:
         at_ns = played.pacer.next_at(played.now_ns)
         assert at_ns is None or at_ns > played.now_ns
         before_ns = played.now_ns + 10**9 if at_ns is None else at_ns - 1
-        assert played.pacer.due(before_ns) == []
+        assert due(played.pacer, before_ns) == []
         played.now_ns = before_ns
 
 
