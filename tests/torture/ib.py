@@ -117,6 +117,7 @@ async def _opened() -> AsyncIterator[Venue]:
         state=str(gateway_file()),
         breaches=str(_breaches()),
         ended=LISTED,
+        days_told=2,  # a kill at midnight, too, leaves evidence
     )
     async with gateway.a_remote_gateway(paths.runtime_directory(), settings) as remote:
         yield GatewayOfIb(remote)

@@ -46,6 +46,7 @@ from tests.fakes.gateway.faults import (
     SpeakHttp,
 )
 from tests.fakes.gateway.gateway import Gateway
+from tests.fakes.gateway.rules import MessageRate
 
 ROOT = Path(__file__).parents[3]
 
@@ -394,6 +395,14 @@ async def test_who_goes_on_too_fast_is_hung_up_on(lenient: Served) -> None:
         await client.until("error 100")
         assert await client.read() == ()
     assert len(said) >= 48
+
+
+@pytest.mark.parametrize(("since", "breaches"), [(0.0, 0), (0.9, 40)])
+def test_what_a_late_gateway_finds_may_have_come_before(since: float, breaches: int) -> None:
+    rate = MessageRate()
+    found = [rate.exceeds(since, 0.9) for _ in range(45)]
+    found += [rate.exceeds(1.0, 1.0) for _ in range(45)]
+    assert sum(found) == breaches
 
 
 async def test_a_gateway_is_a_process_too(tmp_path: Path) -> None:

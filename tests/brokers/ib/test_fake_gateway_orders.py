@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from piker import clock
 from tests.fakes.gateway import Settings, a_gateway
 from tests.fakes.gateway.actions import (
     Advance,
@@ -272,6 +273,19 @@ async def test_a_restart_keeps_orders_executions_and_ids(tmp_path: Path) -> None
     assert ready[1] == ("9", "1", "3")
     assert [each[0] for each in still_open] == [OPEN, STATUS, "53"]
     assert [each[0] for each in done] == [EXECUTION, COMMISSION, "55"]
+
+
+@pytest.mark.parametrize(("days_told", "told"), [(1, ["55"]), (2, [EXECUTION, COMMISSION, "55"])])
+async def test_executions_of_the_day_before_are_told_if_that_is_chosen(
+    days_told: int, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_gateway(Settings(days_told=days_told)) as gateway, a_client(gateway) as client:
+        await client.place(1, orderType="MKT", lmtPrice="")
+        await client.until(COMMISSION)
+        later_ns = clock.wall_ns() + 24 * 3600 * 10**9
+        monkeypatch.setattr(clock, "wall_ns", lambda: later_ns)
+        await client.send(7, 3, 9, 0, "", "", "", "", "", "")
+        assert [each[0] for each in await client.until(55)] == told
 
 
 async def test_its_file_has_the_whole_book_after_every_event(tmp_path: Path) -> None:

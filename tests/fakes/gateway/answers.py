@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.gateway import catalog, dataanswers, layouts, orderanswers
@@ -241,7 +242,7 @@ def _executions(gateway: Gateway, session: Session, request: asked.ReqExecutions
 def _wanted(
     gateway: Gateway, session: Session, request: asked.ReqExecutions, done: Execution
 ) -> bool:
-    """Today's, and one's own: client 0 has those by hand, too."""
+    """Of the days that are told, and one's own: client 0 has those by hand, too."""
     each = gateway.instruments[done.con_id]
     fitting = (
         (request.account, done.account),
@@ -250,8 +251,9 @@ def _wanted(
         (request.exchange, done.exchange),
         (request.side, {"BOT": "BUY", "SLD": "SELL"}[done.side]),
     )
-    own = done.client_id == session.client_id and at(done.time_ns).date() == gateway.today
-    return own and all(not said or said == value for said, value in fitting)
+    own = done.client_id == session.client_id
+    told = gateway.today - at(done.time_ns).date() < timedelta(days=gateway.settings.days_told)
+    return own and told and all(not said or said == value for said, value in fitting)
 
 
 ANSWERS: dict[type[Request], Callable[[Gateway, Session, Any], None]] = {

@@ -87,7 +87,7 @@ def _tick_by_tick(gateway: Gateway, session: Session, request: asked.ReqTickByTi
     if not found or not _permitted(gateway, session, request.req_id, found):
         return
     running = sum(isinstance(e.request, asked.ReqTickByTickData) for e in session.streams.values())
-    broken = gateway.tick_pace.judge(found.con_id, request.kind, running, trio.current_time())
+    broken = gateway.tick_pace.judge(found.con_id, request.kind, running, *gateway.looks.times)
     if broken:
         session.breach(broken, request)
         why = "Failed to request tick-by-tick data.Max number of tick-by-tick requests reached"
@@ -160,7 +160,7 @@ def _sound(gateway: Gateway, session: Session, request: asked.ReqHistoricalData)
     if unsound := _unreadable(request):
         _refuse_words(session, request.req_id, unsound)
         return False
-    slow = gateway.history_pace.judge(request, trio.current_time())
+    slow = gateway.history_pace.judge(request, *gateway.looks.times)
     waiting = sum(isinstance(each, asked.ReqHistoricalData) for each in session.busy.values())
     broken = slow or (waiting >= OPEN_HISTORY and f"more than {OPEN_HISTORY} requests open")
     if broken:
@@ -211,8 +211,8 @@ def _real_time_bars(gateway: Gateway, session: Session, request: asked.ReqRealTi
     found = one(gateway, session, request.req_id, request.contract)
     if not found:
         return
-    now = trio.current_time()
-    if broken := gateway.history_pace.judge_real_time(request.contract, request.what, now):
+    times = gateway.looks.times
+    if broken := gateway.history_pace.judge_real_time(request.contract, request.what, *times):
         session.breach(broken, request)
         session.say_error(request.req_id, 420, "Invalid Real-time Query:Pacing violation")
         return

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from copy import copy
 from datetime import date
+from math import inf
 
 import trio
 from msgspec import Struct
@@ -101,6 +102,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """A file that every breach is added to, a line each; empty: none."""
     ended: int | None = None
     """Of orders that ended only so many are listed, the newest; None: all."""
+    days_told: int = 1
+    """Executions of so many days, UTC, are told: of today, unless its owner chose more."""
 
 
 class Heard(Struct, frozen=True, kw_only=True):
@@ -109,6 +112,22 @@ class Heard(Struct, frozen=True, kw_only=True):
     client_id: int
     time_s: float
     request: Request
+
+
+class Looks(trio.abc.Instrument):
+    """When it was looked whether something has come: at each turn of the loop."""
+
+    def __init__(self) -> None:
+        self._last = self._before = -inf
+
+    def after_io_wait(self, timeout: float) -> None:
+        """A turn begins."""
+        self._before, self._last = self._last, trio.current_time()
+
+    @property
+    def times(self) -> tuple[float, float]:
+        """Between which what is read in this turn has come."""
+        return self._before, trio.current_time()
 
 
 class Gateway:
@@ -129,6 +148,7 @@ class Gateway:
         self.competing = False
         self.lost = False
         self.farms_down: set[str] = set()
+        self.looks = Looks()
         self.history_pace = HistoryPace()
         self.tick_pace = TickPace()
         self._waiting: list[tuple[Session, Request]] = []

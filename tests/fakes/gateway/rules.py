@@ -1,7 +1,9 @@
 """What a client may not do, judged by times that are given: pure.
 
 Sources: facts of the protocol's reference and of IB's pages on pacing. Times are seconds of a clock
-that only goes forward.
+that only goes forward. A request that is found now may have come at any time `since` the last look,
+which is long ago when the gateway had no processor: only what breaks a rule whenever it came is
+a breach.
 """
 
 from collections import deque
@@ -38,10 +40,10 @@ class MessageRate:
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=MESSAGES_A_SECOND)
 
-    def exceeds(self, now: float) -> bool:
+    def exceeds(self, since: float, now: float) -> bool:
         """Whether a message now is one too many."""
         full = len(self._times) == MESSAGES_A_SECOND and now - self._times[0] < 1
-        self._times.append(now)
+        self._times.append(since)
         return full
 
 
@@ -51,24 +53,26 @@ class HistoryPace:
     def __init__(self) -> None:
         self._asked: deque[tuple[float, object, object]] = deque()
 
-    def judge(self, request: ReqHistoricalData, now: float) -> str | None:
+    def judge(self, request: ReqHistoricalData, since: float, now: float) -> str | None:
         """Which rule a request breaks now. Bars of a minute or more are free."""
         if BAR_SIZES[request.bar_size] >= MINUTE_S:
             return None
         key = (request.contract, request.end, request.bar_size, request.duration, request.what)
         kind = (_who(request.contract), request.what)
         count = 2 if request.what == "BID_ASK" else 1
-        return self._judged(now, key, kind, count)
+        return self._judged(since, now, key, kind, count)
 
-    def judge_real_time(self, contract: Query, what: str, now: float) -> str | None:
+    def judge_real_time(self, contract: Query, what: str, since: float, now: float) -> str | None:
         """The same for real-time bars."""
-        return self._judged(now, object(), (_who(contract), f"real time {what}"), 1)
+        return self._judged(since, now, object(), (_who(contract), f"real time {what}"), 1)
 
-    def _judged(self, now: float, key: object, kind: object, count: int) -> str | None:
+    def _judged(
+        self, since: float, now: float, key: object, kind: object, count: int
+    ) -> str | None:
         while self._asked and now - self._asked[0][0] >= PAGE_S:
             self._asked.popleft()
         before = list(self._asked)
-        self._asked.extend([(now, key, kind)] * count)
+        self._asked.extend([(since, key, kind)] * count)
         if any(each == key and now - time < IDENTICAL_S for time, each, _ in before):
             return f"identical request within {IDENTICAL_S:.0f} s"
         if sum(each == kind and now - time < BURST_S for time, _, each in before) >= BURST - 1:
@@ -84,10 +88,10 @@ class TickPace:
     def __init__(self) -> None:
         self._asked: dict[tuple[int, str], float] = {}
 
-    def judge(self, con_id: int, kind: str, running: int, now: float) -> str | None:
+    def judge(self, con_id: int, kind: str, running: int, since: float, now: float) -> str | None:
         """Which rule a request breaks now."""
         last = self._asked.get((con_id, kind))
-        self._asked[con_id, kind] = now
+        self._asked[con_id, kind] = since
         if last is not None and now - last < TICKS_S:
             return f"ticks of one contract asked for again within {TICKS_S:.0f} s"
         if running >= TICKS_AT_ONCE:

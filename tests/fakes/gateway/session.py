@@ -148,7 +148,7 @@ class Session:
     def _take(self, message: Message) -> None:
         if not self.version:
             self._greet(message)
-        elif self._rate.exceeds(trio.current_time()):
+        elif self._rate.exceeds(*self.gateway.looks.times):
             self._warn(message)
         else:
             self._ask(message)
