@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import trio
 
 from piker import log
+from piker.core.rows import Columns
 from piker.core.spans import Pair
 from piker.coverage import Span
 from piker.store import parquet, room
@@ -70,19 +71,16 @@ class Archive:
     async def put(
         self,
         series: Series,
-        rows: "np.ndarray",
+        rows: "Columns | np.ndarray",
         covered: Sequence[Pair],
         *,
         how: RowHow,
         source: str,
         now_ns: int,
-        sound: bool = False,
     ) -> Put | None:
         """Keep rows and what they cover, as BarFiles does. None: not kept, `problem` says why."""
         return await self._write(
-            lambda: self.files.put(
-                series, rows, covered, how=how, source=source, now_ns=now_ns, sound=sound
-            )
+            lambda: self.files.put(series, rows, covered, how=how, source=source, now_ns=now_ns)
         )
 
     async def notes(self, series: Series) -> Notes:

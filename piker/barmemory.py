@@ -2,7 +2,8 @@
 
 A table has the layout of shared bars (piker/sharedbars.py) and is sealed against every change.
 Memory that is lent is anybody's to write who got it, but has one size for ever: who reads it takes
-a copy first, which nobody changes while it is looked at.
+a copy first, which nobody changes while it is looked at. It has columns, one after the other, as
+ROW has them in order, each with room for as many 64-bit words as rows fit.
 """
 
 import fcntl
@@ -23,6 +24,7 @@ from piker.core.bars import (
     Table,
     words,
 )
+from piker.core.rows import Columns
 from piker.core.spans import Pair
 
 if TYPE_CHECKING:
@@ -60,40 +62,50 @@ class Lent:
         import numpy as np
 
         self.capacity = capacity
-        self._copy = np.empty(0, dtype=ROW)
+        self._copy = np.empty((ROW_WORDS, 0), dtype=np.int64)
         self.fd = _made(name, capacity * ROW_BYTES)
         fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, SIZE | fcntl.F_SEAL_SEAL)
 
-    def rows(self, count: int) -> "np.ndarray":
-        """A copy of the first rows, dtype ROW, which holds until the next is asked for.
+    def columns(self, count: int) -> Columns:
+        """A copy of the first rows, which holds until the next is asked for.
 
         Its memory is used again: to be given fresh memory takes as long as to copy.
         """
         import numpy as np
 
-        if len(self._copy) < count:
-            self._copy = np.empty(count, dtype=ROW)
-        rows = self._copy[:count]
-        into = rows.data.cast("B") if count else memoryview(b"")
-        at = 0
-        while at < len(into):
-            at += os.preadv(self.fd, [into[at:]], at)
-        return rows
+        if self._copy.shape[1] < count:
+            self._copy = np.empty((ROW_WORDS, count), dtype=np.int64)
+        words = self._copy[:, :count]
+        for number, column in enumerate(words):
+            _read(self.fd, memoryview(column).cast("B"), 8 * number * self.capacity)
+        return Columns(words)
 
     def close(self) -> None:
         """Let go of it; who has it too keeps it."""
         os.close(self.fd)
 
 
-def borrowed(fd: int, capacity: int) -> "np.ndarray":
-    """The rows of memory that was lent, to be written; closes the descriptor. Raises OSError."""
-    import numpy as np
-
+def borrowed(fd: int, capacity: int) -> Columns:
+    """Memory that was lent, to be written; closes the descriptor. Raises OSError."""
     try:
-        memory = mmap.mmap(fd, capacity * ROW_BYTES)
+        return columns_in(fd, capacity)
     finally:
         os.close(fd)
-    return np.frombuffer(memory, dtype=ROW, count=capacity)
+
+
+def columns_in(fd: int, capacity: int) -> Columns:
+    """Columns for so many rows in the memory of a descriptor. Raises OSError."""
+    import numpy as np
+
+    size = capacity * ROW_BYTES
+    words = np.frombuffer(mmap.mmap(fd, size) if size else b"", dtype=np.int64)
+    return Columns(words.reshape(ROW_WORDS, capacity))
+
+
+def _read(fd: int, into: memoryview, offset: int) -> None:
+    at = 0
+    while at < len(into):
+        at += os.preadv(fd, [into[at:]], offset + at)
 
 
 def _made(name: str, size: int) -> int:

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from piker import brokers, client
 from piker.barmemory import borrowed
+from piker.core.rows import Columns
 from piker.core.spans import Pair
 from piker.errors import Refused, Unreachable
 from piker.interfaces.store import (
@@ -132,7 +133,7 @@ async def _table(provider: str, call: Table) -> tuple[TableReply, BarReader]:
 class Importing:
     """An import that has begun."""
 
-    def __init__(self, datad: Client, reply: ImportBarsReply, memory: "np.ndarray") -> None:
+    def __init__(self, datad: Client, reply: ImportBarsReply, memory: Columns) -> None:
         self.market = reply.market
         self.kept = reply.kept
         """Some bars of it are kept already."""
@@ -141,7 +142,7 @@ class Importing:
         self._memory = memory
 
     async def take(
-        self, rows: "np.ndarray", complete_to_ns: int | None, *, check: bool = False
+        self, rows: Columns, complete_to_ns: int | None, *, check: bool = False
     ) -> ImportRowsReply:
         """Have rows kept, as many as there is room for at most; see `pieces`.
 
@@ -149,7 +150,7 @@ class Importing:
         its own period. With `check` it is only seen whether they would be. Raises Refused or
         Unreachable.
         """
-        self._memory[: len(rows)] = rows
+        self._memory.part(slice(len(rows))).put(rows)
         complete = complete_to_ns is not None
         call = ImportRows(
             ticket=self._reply.ticket,
@@ -160,7 +161,7 @@ class Importing:
         )
         return await self._datad.call(call, ImportRowsReply, WAIT_S)
 
-    def pieces(self, rows: "np.ndarray") -> Iterator[Pair]:
+    def pieces(self, rows: Columns) -> Iterator[Pair]:
         """Where to cut rows, so that each piece has room and, if it can, ends with a month."""
         yield from pieces(rows["time_ns"], self._reply.capacity)
 

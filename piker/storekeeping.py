@@ -229,7 +229,7 @@ class Storekeeping:
     async def _take(self, one: "_Import", call: ImportRows) -> ImportRowsReply:
         now_ns, place = clock.wall_ns(), one.place
         taken = await self._use(
-            lambda files: answers.taken(files, place, one.lent.rows(call.rows), call, now_ns)
+            lambda files: answers.taken(files, place, one.lent.columns(call.rows), call, now_ns)
         )
         if taken.replaces and not one.replace:
             raise Refused(taken.replaces)
@@ -242,7 +242,6 @@ class Storekeeping:
             how="imported",
             source=one.source,
             now_ns=now_ns,
-            sound=True,
         )
         if put is None:
             raise Refused(NothingKept(reason=self._archive.problem))

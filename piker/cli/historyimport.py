@@ -114,12 +114,12 @@ async def _handed_in(
     async with storeclient.importing(call) as importing:
         pieces = list(importing.pieces(rows))
         for begin, end in pieces if importing.kept and len(pieces) > 1 else ():
-            await importing.take(rows[begin:end], None, check=True)
+            await importing.take(rows.part(slice(begin, end)), None, check=True)
         with _Progress(len(rows), quiet=ways.json) as progress:
             for begin, end in pieces:
                 to_ns = int(rows["time_ns"][end]) if end < len(rows) else end_ns
                 last_ns = to_ns if ways.complete else None
-                replies.append(await importing.take(rows[begin:end], last_ns))
+                replies.append(await importing.take(rows.part(slice(begin, end)), last_ns))
                 progress.advance(end - begin)
     return importing.market, replies
 

@@ -8,28 +8,25 @@ process that asks. So another reads it, whose end is an answer too:
 puts the rows into the memory of that descriptor and prints `Found`.
 """
 
-import mmap
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
-import numpy as np
 import trio
 from msgspec import Struct
 
-from piker.core.bars import ROW
+from piker.barmemory import ROW_BYTES, columns_in
+from piker.core.rows import Columns
 from piker.store import foreign
 from piker.store.foreign import Asked, Bad, Field, Foreign, Stamps
 from piker.store.foreignfiles import BadFile
 from piker.store.foreigntimes import Unit
-
-ROW_TYPE: Final = np.dtype(ROW)
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -95,12 +92,12 @@ class _Memory:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def made(self, count: int) -> np.ndarray:
+    def made(self, count: int) -> Columns:
         """So many rows; of zeros, where none were put."""
-        size = count * ROW_TYPE.itemsize
+        size = count * ROW_BYTES
         if os.fstat(self._fd).st_size < size:
             os.ftruncate(self._fd, size)
-        return np.frombuffer(mmap.mmap(self._fd, size) if size else b"", ROW_TYPE)
+        return columns_in(self._fd, count)
 
 
 def _found(memory: _Memory, path: Path, asked: Asked, now_ns: int) -> Found:
@@ -111,7 +108,7 @@ def _found(memory: _Memory, path: Path, asked: Asked, now_ns: int) -> Found:
     except OSError as error:
         return Found(problem=error.strerror or str(error))
     if len(found.rows) < found.read:
-        memory.made(len(found.rows))[:] = found.rows
+        memory.made(len(found.rows)).put(found.rows)
     return Found(
         rows=len(found.rows),
         read=found.read,

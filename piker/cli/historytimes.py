@@ -2,13 +2,10 @@
 
 import argparse
 import re
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from piker.core.bars import NS
-
-if TYPE_CHECKING:
-    import numpy as np
+from piker.core.rows import Columns
 
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400}
 _PERIOD = re.compile(r"([1-9]\d{0,8})(s|min|m|h|d)?", re.ASCII)
@@ -49,6 +46,6 @@ def lasting(ns: int) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def span_of(rows: "np.ndarray", period_s: int) -> tuple[int, int]:
+def span_of(rows: Columns, period_s: int) -> tuple[int, int]:
     """From the beginning of the first of rows to the end of the last, UTC ns."""
     return int(rows["time_ns"][0]), int(rows["time_ns"][-1]) + period_s * NS

@@ -14,7 +14,9 @@ from piker.core.bars import DERIVED, PARTIAL
 if TYPE_CHECKING:
     import numpy as np
 
-    Rows: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
+    from piker.core.rows import Columns
+
+    Rows: TypeAlias = np.ndarray | Columns | Mapping[str, np.ndarray]
     """Rows of ROW, or the columns of such."""
 
 UNREADABLE: Final = -(2**63)

@@ -1,14 +1,77 @@
-"""Bars as rows of a numpy array, rows as bars, and how rows of two origins become one array."""
+"""Bars as rows of a numpy array, rows as bars, and how rows of two origins become one array.
+
+Many rows are also told as columns, which is how files have them, and how they are checked.
+"""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from piker.core.bars import DERIVED, PARTIAL, ROW
+from piker.core.bars import DERIVED, PARTIAL, ROW, ROW_WORDS
 from piker.core.spans import Pair, joined
 from piker.quotes import Bar
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+NAMES: Final = tuple(name for name, _ in ROW)
+_BLOCK: Final = 1 << 14
+"""Rows that are taken apart or put together at once: a megabyte, which fits a processor's cache."""
+
+
+class Columns:
+    """Rows by column: by each name of ROW an array, all of one length.
+
+    `words`: shape (ROW_WORDS, rows), int64; a row of it is a column, doubles as their bits.
+    """
+
+    def __init__(self, words: "np.ndarray") -> None:
+        self._words = words
+        self._columns: dict[str, np.ndarray] = {
+            name: word.view(kind) for (name, kind), word in zip(ROW, words, strict=True)
+        }
+
+    @classmethod
+    def of(cls, rows: "np.ndarray") -> Self:
+        """A copy of an array of dtype ROW."""
+        made = cls.zeros(len(rows))
+        for at in range(0, len(rows), _BLOCK):
+            block = rows[at : at + _BLOCK]
+            for name in NAMES:
+                made[name][at : at + _BLOCK] = block[name]
+        return made
+
+    @classmethod
+    def zeros(cls, count: int) -> Self:
+        """So many rows of zeros."""
+        import numpy as np
+
+        return cls(np.zeros((ROW_WORDS, count), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self._columns["time_ns"])
+
+    def __getitem__(self, name: str) -> "np.ndarray":
+        return self._columns[name]
+
+    def part(self, which: "slice | np.ndarray") -> Self:
+        """These rows: of a slice the same memory, else a copy."""
+        return type(self)(self._words[:, which])
+
+    def put(self, other: Self) -> None:
+        """Have them be as those, which are as many."""
+        self._words[:] = other._words
+
+    def rows(self) -> "np.ndarray":
+        """A copy as an array of dtype ROW."""
+        import numpy as np
+
+        rows = np.empty(len(self), dtype=np.dtype(ROW))
+        for at in range(0, len(rows), _BLOCK):
+            block = rows[at : at + _BLOCK]
+            for name in NAMES:
+                block[name] = self[name][at : at + _BLOCK]
+        return rows
 
 
 class Merged(NamedTuple):

@@ -146,7 +146,10 @@ class ImportBars(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ImportBarsReply(Reply, frozen=True, kw_only=True):
-    """Memory that is lent: a memfd of rows as piker.core.bars.ROW has them, without a header."""
+    """Memory that is lent: a memfd of columns as piker.core.bars.ROW has them, one after the other.
+
+    Each has room for `capacity` words of 64 bits; there is no header.
+    """
 
     fd: Annotated[int, Meta(description="index into the file descriptors of this message")]
     market: Annotated[str, Meta(description="fqme")]

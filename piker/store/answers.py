@@ -6,12 +6,12 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piker.core.bars import NS, PARTIAL, ROW
+from piker.core.bars import NS, PARTIAL
 from piker.core.calendars import Traded
 from piker.core.gaps import closures, gaps
 from piker.core.resampling import DAY_NS, MARGIN_NS, resampled
 from piker.core.rowfaults import PRICES, Rules, faults, told
-from piker.core.rows import periods, whole
+from piker.core.rows import NAMES, Columns, periods, whole
 from piker.core.spans import Pair, clipped, down, joined, without
 from piker.coverage import Span, Unavailable
 from piker.errors import Refused
@@ -155,7 +155,7 @@ def gaps_of(files: BarFiles, place: Series, call: Gaps, known: Known) -> GapsRep
 class Taken(NamedTuple):
     """Rows that were handed in, and are good."""
 
-    rows: "np.ndarray"
+    rows: Columns
     covered: list[Pair]
     conflicts: int
     shown: tuple[Conflict, ...]
@@ -221,9 +221,7 @@ def _with_newest(rows: "np.ndarray", newest: Live | None, from_ns: int, to_ns: i
     return together[np.argsort(together["time_ns"], kind="stable")]
 
 
-def taken(
-    files: BarFiles, place: Series, rows: "np.ndarray", call: ImportRows, now_ns: int
-) -> Taken:
+def taken(files: BarFiles, place: Series, rows: Columns, call: ImportRows, now_ns: int) -> Taken:
     """Rows that are handed in, and how they differ from what is there. Raises Refused."""
     import numpy as np
 
@@ -231,7 +229,7 @@ def taken(
     rules = Rules(period_ns, now_ns, foreign=True)
     marks = faults(rows, rules)
     if marks.any():
-        bad = next(told(rows, marks, rules))
+        bad = next(told(rows.rows(), marks, rules))
         raise Refused(BadRows(row=bad.row, reason=bad.reason))
     first_ns, end_ns = int(rows["time_ns"][0]), int(rows["time_ns"][-1]) + period_ns
     covered = _covered(call, rows, period_ns, now_ns)
@@ -241,9 +239,8 @@ def taken(
     _, theirs, ours = np.intersect1d(
         known["time_ns"], rows["time_ns"], assume_unique=True, return_indices=True
     )
-    names = [name for name, _ in ROW]
     differ = np.zeros(len(ours), dtype=np.bool_)
-    for name in names:
+    for name in NAMES:
         differ |= known[name][theirs] != rows[name][ours]
     shown = tuple(
         Conflict(
@@ -254,7 +251,7 @@ def taken(
         )
         for their, our in zip(theirs[differ][:SHOWN], ours[differ][:SHOWN], strict=True)
     )
-    replaces = _replaced(files, place, rows[ours[differ]], known[theirs[differ]])
+    replaces = _replaced(files, place, rows.part(ours[differ]).rows(), known[theirs[differ]])
     return Taken(rows, covered, int(differ.sum()), shown, replaces)
 
 
@@ -283,7 +280,7 @@ def _values(row: "np.void") -> tuple[float, ...]:
     return tuple(float(row[name]) for name in (*PRICES, "volume", "trades"))
 
 
-def _covered(call: ImportRows, rows: "np.ndarray", period_ns: int, now_ns: int) -> list[Pair]:
+def _covered(call: ImportRows, rows: Columns, period_ns: int, now_ns: int) -> list[Pair]:
     """What the rows cover: what the caller says, else their own periods. Raises Refused."""
     if call.covered_from_ns is None or call.covered_to_ns is None:
         return periods(rows["time_ns"], period_ns)

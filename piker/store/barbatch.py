@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from piker.core import covering
 from piker.core.bars import NS
 from piker.core.rowfaults import BadRow, Fault, Rules, faults, told
+from piker.core.rows import Columns
 from piker.core.spans import Pair, down, inward, joined, up, without
 from piker.coverage import Span
 from piker.store.barframes import RowHow
@@ -24,7 +25,7 @@ MAX_SHOWN: Final = 20
 class Batch(NamedTuple):
     """Sound rows in order of time, each time once, and what they cover."""
 
-    rows: "np.ndarray"
+    rows: Columns
     spans: Sequence[Span]
     period_ns: int
     refused: int
@@ -34,19 +35,17 @@ class Batch(NamedTuple):
     @classmethod
     def of(
         cls,
-        rows: "np.ndarray",
+        rows: "Columns | np.ndarray",
         covered: Sequence[Pair],
         how: RowHow,
         period_ns: int,
         now_ns: int,
-        *,
-        sound: bool = False,
     ) -> Self:
         """What of rows in any order is sound; the periods of the others are not covered.
 
-        `sound`: all are, and rise in time; they aren't looked at again.
+        Columns are known to be sound, and to rise in time: they aren't looked at again.
         """
-        if sound:
+        if isinstance(rows, Columns):
             whole = _whole(covered, period_ns)
             return cls(rows, _spans(whole, how, rows["time_ns"]), period_ns, 0, ())
         rules = Rules(period_ns, now_ns + AHEAD_NS)
@@ -57,9 +56,8 @@ class Batch(NamedTuple):
         )
         good = _in_order(rows[marks == Fault.NONE] if bad else rows)
         spans = _spans(stretches, how, good["time_ns"])
-        return cls(
-            good, spans, period_ns, len(bad), tuple(islice(told(rows, marks, rules), MAX_SHOWN))
-        )
+        shown = tuple(islice(told(rows, marks, rules), MAX_SHOWN))
+        return cls(Columns.of(good), spans, period_ns, len(bad), shown)
 
     def by_month(self) -> Iterator[tuple[Month, slice, list[Span]]]:
         """Its parts, oldest first: which rows, and what is covered."""

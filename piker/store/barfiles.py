@@ -22,6 +22,7 @@ from piker import clock, log
 from piker.core import covering
 from piker.core.bars import NS, ROW
 from piker.core.rowfaults import BadRow
+from piker.core.rows import Columns
 from piker.core.spans import Pair, clipped
 from piker.coverage import Span
 from piker.store import barframes, barwords, durable, notes, parquet, room
@@ -199,17 +200,16 @@ class BarFiles:
     def put(
         self,
         series: Series,
-        rows: "np.ndarray",
+        rows: "Columns | np.ndarray",
         covered: Sequence[Pair],
         *,
         how: RowHow,
         source: str,
         now_ns: int,
-        sound: bool = False,
     ) -> Put:
-        """Keep rows (dtype ROW, in any order) and what they cover, month by month.
+        """Keep rows (dtype ROW, in any order, or Columns) and what they cover, month by month.
 
-        With `sound` they are known to be bars, and to rise in time.
+        Columns are known to be bars, and to rise in time.
 
         The rule for what is there already is that of barframes.py. Of two new rows of one time the
         later in the array counts. Rows that can't be bars are refused and their periods not
@@ -218,7 +218,7 @@ class BarFiles:
         putting it all again does no harm.
         """
         assert self.locked, "expected the lock to be held by who writes"
-        batch = Batch.of(rows, covered, how, series.period_s * NS, now_ns, sound=sound)
+        batch = Batch.of(rows, covered, how, series.period_s * NS, now_ns)
         done = self._put_months(series, batch, how, source, now_ns)
         return Put(
             sum(each.added for each in done),
@@ -271,7 +271,7 @@ class BarFiles:
 
         def put(part: tuple[Month, slice, list[Span]]) -> Put:
             month, which, spans = part
-            frame = barframes.frame_of(batch.rows[which], how, source, now_ns)
+            frame = barframes.frame_of(batch.rows.part(which), how, source, now_ns)
             return self._put_month(series, month, frame, spans)
 
         return _at_once(put, list(batch.by_month()))

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from piker.core.bars import DERIVED, ROW
-from piker.core.rows import whole
+from piker.core.rows import Columns, whole
 from piker.core.spans import Pair
 from piker.store.parquet import Damaged
 
@@ -76,19 +76,12 @@ def schema() -> "dict[str, pl.DataType]":
     }
 
 
-def frame_of(rows: "np.ndarray", how: RowHow, source: str, written_ns: int) -> "pl.DataFrame":
-    """Rows (dtype ROW) as a file has them."""
-    import numpy as np
+def frame_of(rows: Columns, how: RowHow, source: str, written_ns: int) -> "pl.DataFrame":
+    """Rows as a file has them."""
     import polars as pl
 
-    names = ("time_ns", *FLOATS, "trades", "flags")
-    columns = {name: np.empty(len(rows), dtype=rows.dtype[name]) for name in names}
-    for at in range(0, len(rows), _AT_ONCE):
-        some = rows[at : at + _AT_ONCE]
-        for name, column in columns.items():
-            column[at : at + _AT_ONCE] = some[name]
-    columns["time"] = columns.pop("time_ns")
-    columns["derived"] = columns.pop("flags") & DERIVED != 0
+    columns = {name: rows[name] for name in (*FLOATS, "trades")}
+    columns |= {"time": rows["time_ns"], "derived": rows["flags"] & DERIVED != 0}
     types = schema()
     return pl.DataFrame(columns).select(
         *(pl.col(name).cast(types[name]) for name in SEEN),

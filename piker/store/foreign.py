@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from piker.core.bars import DERIVED, NS, PARTIAL, ROW
-from piker.core.rowfaults import BLOCK, PRICES, SAID, UNREADABLE, Fault, Rules, faults, reason
+from piker.core.bars import DERIVED, NS, PARTIAL
+from piker.core.rowfaults import PRICES, SAID, UNREADABLE, Fault, Rules, faults, reason
+from piker.core.rows import Columns
 from piker.store.foreignfiles import BadFile, opened
 from piker.store.foreigntimes import Times, Unit
 
@@ -70,8 +71,8 @@ class Asked:
 class Foreign:
     """What is in a file."""
 
-    rows: np.ndarray
-    """Those that are good: ROW, rising in time."""
+    rows: Columns
+    """Those that are good, rising in time."""
     read: int
     """All that there are, the bad ones too."""
     bad: tuple[Bad, ...]
@@ -82,12 +83,8 @@ class Foreign:
     """What the file doesn't say, for people."""
 
 
-def _zeros(count: int) -> np.ndarray:
-    return np.zeros(count, dtype=np.dtype(ROW))
-
-
 def read(
-    path: Path, asked: Asked, now_ns: int, made: Callable[[int], np.ndarray] = _zeros
+    path: Path, asked: Asked, now_ns: int, made: Callable[[int], Columns] = Columns.zeros
 ) -> Foreign:
     """All of a file; `made` gives room for so many rows, zeros. Raises BadFile or OSError."""
     file = opened(path)
@@ -98,22 +95,24 @@ def read(
         raise BadFile("no row is in it")
     times = Times(table.frame[chosen["time"]], asked.unit, asked.zone, now_ns)
     rows = made(len(table.frame))
-    _fill(rows, _values(table.frame, chosen, times.ns, asked))
+    _fill(rows, table.frame, chosen, times.ns, asked)
     known = np.zeros(len(rows), dtype=np.int8)
     for fault, bad in ((Fault.TOO_MANY_FIELDS, table.ragged), *times.faults):
         known[bad] = fault
     rules = Rules(asked.period_s * NS, now_ns, foreign=True)
     marks = faults(rows, rules, known)
     at = np.flatnonzero(marks)[:TOLD].tolist()
-    told = zip(at, file.texts(table, at), strict=True)
+    told = zip(
+        at, rows.part(np.array(at, dtype=np.int64)).rows(), file.texts(table, at), strict=True
+    )
     why = _Why(chosen, times, rules)
     word, begin = file.counted
     return Foreign(
-        rows=rows[marks == Fault.NONE] if at else rows,
+        rows=rows.part(marks == Fault.NONE) if at else rows,
         read=len(rows),
         bad=tuple(
-            Bad(f"{word} {each + begin}", why.of(Fault(marks[each]), rows[each], texts))
-            for each, texts in told
+            Bad(f"{word} {each + begin}", why.of(Fault(marks[each]), row, texts))
+            for each, row, texts in told
         ),
         counts=_counts(marks),
         guessed=(f"columns: {', '.join(f'{k}={v}' for k, v in chosen.items())}", *times.guessed),
@@ -172,40 +171,35 @@ def _list(names: Sequence[str]) -> str:
 # --- rows
 
 
-def _values(
-    frame: "pl.DataFrame", chosen: Mapping[Field, str], times_ns: np.ndarray, asked: Asked
-) -> dict[str, np.ndarray]:
-    """Of all rows, by ROW's names. Raises BadFile."""
+def _fill(
+    rows: Columns,
+    frame: "pl.DataFrame",
+    chosen: Mapping[Field, str],
+    times_ns: np.ndarray,
+    asked: Asked,
+) -> None:
+    """Put a file's columns into these, of zeros and as long. Raises BadFile."""
+    shift_ns = asked.period_s * NS if asked.stamps == "end" else 0
+    np.subtract(times_ns, shift_ns, out=rows["time_ns"], where=times_ns != UNREADABLE)
+    rows["time_ns"][times_ns == UNREADABLE] = UNREADABLE
     columns = {name: frame[column] for name, column in chosen.items()}
-    values: dict[str, np.ndarray] = {"time_ns": times_ns}
-    if asked.stamps == "end":
-        shifted = times_ns - asked.period_s * NS
-        values["time_ns"] = np.where(times_ns == UNREADABLE, times_ns, shifted)
-    values |= {name: _numbers(each) for name, each in columns.items() if name in NUMBERS}
-    if "trades" in values:
-        values |= _counted(values["trades"], values.get("volume"))
+    for name in (*PRICES, "volume"):
+        if name in columns:
+            _put_numbers(rows[name], columns[name])
+    if "trades" in columns:
+        trades = np.empty(len(rows))
+        _put_numbers(trades, columns["trades"])
+        _count(rows, trades)
     for name, flag in FLAGS.items():
         if name in columns:
-            values["flags"] = values.get("flags", 0) | np.where(_trues(columns[name]), flag, 0)
-    return values
+            rows["flags"][:] += np.where(_trues(columns[name]), flag, 0)
 
 
-def _fill(rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
-    """Put these values into rows; by blocks, which are in the processor's cache."""
-    for at in range(0, len(rows), BLOCK):
-        block = rows[at : at + BLOCK]
-        for name, value in values.items():
-            block[name] = value[at : at + BLOCK]
-
-
-def _counted(trades: np.ndarray, volume: np.ndarray | None) -> dict[str, np.ndarray]:
+def _count(rows: Columns, trades: np.ndarray) -> None:
     """A number of trades that is none is as bad as a volume that is none."""
     whole = np.isfinite(trades) & (np.abs(trades) < MANY)
-    traded = np.zeros(len(trades)) if volume is None else volume
-    return {
-        "trades": np.where(whole, trades, 0).astype(np.int64),
-        "volume": np.where(whole, traded, np.nan),
-    }
+    rows["trades"][:] = np.where(whole, trades, 0)
+    rows["volume"][~whole] = np.nan
 
 
 def _trues(column: "pl.Series") -> np.ndarray:
@@ -215,15 +209,19 @@ def _trues(column: "pl.Series") -> np.ndarray:
     return words.is_in(["true", "1"]).fill_null(value=False).to_numpy()
 
 
-def _numbers(column: "pl.Series") -> np.ndarray:
+def _put_numbers(into: np.ndarray, column: "pl.Series") -> None:
     """NaN where there is none. Raises BadFile if there can't be one."""
     import polars as pl
     from polars.exceptions import PolarsError
 
     try:
-        return column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+        numbers = column.cast(pl.Float64, strict=False).fill_null(float("nan"))
     except PolarsError as error:
         raise BadFile(f"{column.name}: expected numbers, was {column.dtype}") from error
+    at = 0
+    for chunk in numbers.get_chunks():  # of the whole numpy would have a copy
+        into[at : at + len(chunk)] = chunk.to_numpy()
+        at += len(chunk)
 
 
 # --- what is told of bad rows

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piker.core.bars import NS
-from piker.core.rows import bars_of, merged, periods, rows_of, whole
+from piker.core.rows import Columns, bars_of, merged, periods, rows_of, whole
 from piker.core.spans import Pair, joined
 from piker.quotes import Bar
 
@@ -34,6 +34,21 @@ def test_rows_of_bars_are_those_bars() -> None:
     bars = [bar(0), bar(1, derived=True), bar(2, partial=True), bar(3, derived=True, partial=True)]
     assert bars_of(rows_of(bars)) == bars
     assert bars_of(rows_of([])) == []
+
+
+def test_columns_are_the_same_rows_whole_in_part_and_put_elsewhere() -> None:
+    rows = rows_of([bar(at, at / 4) for at in range(1 << 15)])
+    columns = Columns.of(rows)
+    assert np.array_equal(columns.rows(), rows)
+    assert np.array_equal(columns["close"], rows["close"])
+    some = columns.part(slice(5, 9))
+    assert np.array_equal(some.rows(), rows[5:9])
+    assert np.array_equal(columns.part(rows["time_ns"] % 7 == 0).rows(), rows[::7])
+    elsewhere = Columns.zeros(4)
+    elsewhere.put(some)
+    columns["open"][:] = 0
+    assert np.array_equal(elsewhere.rows(), rows[5:9])
+    assert not some["open"].any()
 
 
 TIMES = st.sets(st.integers(0, HORIZON))

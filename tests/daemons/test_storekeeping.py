@@ -15,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from piker.archive import Archive, open_archive
 from piker.barmemory import Lent, borrowed
 from piker.core.bars import DERIVED, NS, PARTIAL
+from piker.core.rows import Columns
 from piker.coverage import Unavailable
 from piker.errors import Refused
 from piker.interfaces.data import AmbiguousMarket, NoSuchPeriod, NothingKept
@@ -298,8 +299,11 @@ class Giver:
         self.kept, self.reply = kept, reply
         self.memory = borrowed(fd, reply.capacity)
 
+    def put(self, rows: np.ndarray) -> None:
+        self.memory.part(slice(len(rows))).put(Columns.of(rows))
+
     async def give(self, rows: np.ndarray, **more: Any) -> ImportRowsReply:
-        self.memory[: len(rows)] = rows
+        self.put(rows)
         call = ImportRows(ticket=self.reply.ticket, rows=len(rows), **more)
         return await self.kept.client().call(call, ImportRowsReply)
 
@@ -385,7 +389,7 @@ async def test_what_was_seen_in_part_gives_way_to_an_import(kept: Kept, giver: G
 
 
 async def test_to_check_keeps_nothing(kept: Kept, giver: Giver) -> None:
-    giver.memory[:2] = minutes(0, 1)
+    giver.put(minutes(0, 1))
     call = ImportRows(ticket=giver.reply.ticket, rows=2, check=True)
     assert await kept.client().call(call, ImportRowsReply) == ImportRowsReply(
         added=0, changed=0, kept=0, conflicts=0
@@ -435,7 +439,7 @@ async def test_no_row_that_passes_is_refused_by_the_store(kept: Kept, giver: Giv
 async def test_a_call_without_sense_is_refused(
     kept: Kept, giver: Giver, rows: int, more: dict[str, Any]
 ) -> None:
-    giver.memory[:2] = minutes(0, 1)
+    giver.put(minutes(0, 1))
     call = ImportRows(ticket=giver.reply.ticket, rows=rows, **more)
     with pytest.raises(Refused) as refused:
         await kept.client().call(call, ImportRowsReply)
@@ -490,7 +494,7 @@ def test_memory_that_was_lent_keeps_its_size() -> None:
     lent = Lent("test", 10)
     with pytest.raises(PermissionError):
         os.ftruncate(lent.fd, 0)
-    assert len(lent.rows(10)) == 10
+    assert len(lent.columns(10)) == 10
     lent.close()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from piker.core.rows import Columns
 from piker.coverage import Finding, Span
 from piker.store import barframes, parquet
 from piker.store.audit import audit
@@ -46,10 +47,14 @@ def files(tmp_path: Path) -> Iterator[BarFiles]:
         yield files
 
 
+def frame_of(rows: np.ndarray) -> pl.DataFrame:
+    """As a file has them."""
+    return barframes.frame_of(Columns.of(rows), "live", "replay", NOW)
+
+
 def spoil(files: BarFiles, rows: np.ndarray, coverage: list[Span]) -> bytes:
     """Have June hold this, whatever it is; its file's content."""
-    frame = barframes.frame_of(rows, "live", "replay", NOW)
-    files.write(MINUTES, Month(2026, 6), frame, coverage)
+    files.write(MINUTES, Month(2026, 6), frame_of(rows), coverage)
     return june(files).read_bytes()
 
 
@@ -155,11 +160,12 @@ def test_a_file_that_cannot_be_read_is_found_and_set_aside(files: BarFiles) -> N
     ("frame", "text"),
     [
         (pl.DataFrame({"a": [1]}), "its columns are a, expected time, open"),
-        (barframes.frame_of(minutes(1), "live", "x", 0).cast({"open": pl.Float32}), "column open"),
         (
-            barframes.frame_of(minutes(1), "live", "x", 0).with_columns(
-                volume=pl.lit(None, pl.Float64)
-            ),
+            barframes.frame_of(Columns.of(minutes(1)), "live", "x", 0).cast({"open": pl.Float32}),
+            "column open",
+        ),
+        (
+            frame_of(minutes(1)).with_columns(volume=pl.lit(None, pl.Float64)),
             "column volume has rows without a value",
         ),
     ],

@@ -49,7 +49,7 @@ def frame(time: pl.Series) -> pl.DataFrame:
 def test_rows_are_read_as_they_are(file: Path) -> None:
     found = of(file, HEAD + FIRST + LAST)
     assert (found.read, found.bad, found.counts) == (2, (), {})
-    assert found.rows.tolist() == [
+    assert found.rows.rows().tolist() == [
         (FIRST_NS, 1.2, 1.4, 1.1, 1.3, 5.0, 0, 0),
         (LAST_NS, 1.2, 1.4, 1.1, 1.3, 5.0, 0, 0),
     ]
@@ -125,7 +125,7 @@ def test_what_was_guessed_is_said(file: Path, time: pl.Series, guess: str) -> No
 def test_columns_are_known_by_their_usual_names(file: Path, head: str) -> None:
     separator = next(each for each in ",;\t" if each in head)
     found = of(file, f"{head}\n{FIRST.replace(',', separator)}")
-    assert found.rows.tolist() == [(FIRST_NS, 1.2, 1.4, 1.1, 1.3, 5.0, 0, 0)]
+    assert found.rows.rows().tolist() == [(FIRST_NS, 1.2, 1.4, 1.1, 1.3, 5.0, 0, 0)]
 
 
 def test_columns_may_be_named(file: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_column_that_is_not_there_is_refused(file: Path) -> None:
 
 def test_rows_are_judged_alike_wherever_they_stand(file: Path) -> None:
     times = np.arange(40_000) * 3600 * NS
-    rows = of(file, HEAD + FIRST).rows.repeat(len(times))
+    rows = of(file, HEAD + FIRST).rows.rows().repeat(len(times))
     rows["time_ns"] = times
     rows["time_ns"][[16_384, 32_768]] = times[16_383], 0
     marks = faults(rows, Rules(3600 * NS, NOW_NS, foreign=True))
