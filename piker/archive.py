@@ -51,6 +51,11 @@ class Archive:
         if not self.unreadable:
             await self._in_thread(lambda: import_module("numpy"))
 
+    async def load_files(self) -> None:
+        """Have loaded what files need, too, for who will soon write some."""
+        if not self.unreadable:
+            await self._in_thread(lambda: import_module("polars"))
+
     async def series(self) -> list[Series]:
         """Those that something is kept of."""
         return await self._read(self.files.series, [])

@@ -210,6 +210,7 @@ class Storekeeping:
                 kept=one.place in await self._archive.series(),
             )
             await stream.send(reply, fds=[one.lent.fd])
+            await self._archive.load_files()
             await trio.sleep_forever()
         finally:
             del self._imports[ticket]

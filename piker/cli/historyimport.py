@@ -1,6 +1,7 @@
 """piker history import: bars out of somebody else's file.
 
-The file is read here, where the person may read it, and checked; datad checks again what it keeps.
+The file is read here, where the person may read it, and checked, while datad makes itself ready; it
+checks again what it keeps.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from piker.errors import Refused
 from piker.interfaces.store import Conflict, ImportBars, ImportRowsReply, WouldReplace
 from piker.store.foreign import Asked, Foreign
 from piker.store.foreignfiles import BadFile
+from piker.storeclient import Importing
 
 MAX_SOURCE = 200
 
@@ -71,24 +73,31 @@ def run(file: Path, market: str, asked: Asked, ways: Ways) -> int:
 
 
 async def _run(file: Path, market: str, asked: Asked, ways: Ways) -> int:
-    try:
-        found = await historyread.read(file, asked, clock.wall_ns())
-    except BadFile as error:
-        desk.say(f"{file}: {error}")
-        return FAILED
-    bad = found.read - len(found.rows)
-    takes = bool(len(found.rows)) and (ways.skip or not bad)
-    fqme = market
-    replies: list[ImportRowsReply] = []
-    would: WouldReplace | None = None
-    if takes:
+    call = ImportBars(
+        market=market,
+        period_s=asked.period_s,
+        source=_source(file),
+        calendar=ways.calendar,
+        replace=ways.replace or None,
+    )
+    async with storeclient.importing(call) as importing:
         try:
-            fqme, replies = await _handed_in(file, market, asked, found, ways)
-        except Refused as no:
-            if not isinstance(no.fault, WouldReplace):
-                raise
-            takes, would = False, no.fault
-    imported = _imported(file, fqme, asked, found, replies, takes)
+            found = await historyread.read(file, asked, clock.wall_ns())
+        except BadFile as error:
+            desk.say(f"{file}: {error}")
+            return FAILED
+        bad = found.read - len(found.rows)
+        takes = bool(len(found.rows)) and (ways.skip or not bad)
+        replies: list[ImportRowsReply] = []
+        would: WouldReplace | None = None
+        if takes:
+            try:
+                replies = await _handed_in(importing, asked, found, ways)
+            except Refused as no:
+                if not isinstance(no.fault, WouldReplace):
+                    raise
+                takes, would = False, no.fault
+    imported = _imported(file, importing.market, asked, found, replies, takes)
     if would:
         imported = structs.replace(imported, conflicts=would.rows, shown=(_conflict(would),))
     if ways.json:
@@ -99,29 +108,21 @@ async def _run(file: Path, market: str, asked: Asked, ways: Ways) -> int:
 
 
 async def _handed_in(
-    file: Path, market: str, asked: Asked, found: Foreign, ways: Ways
-) -> tuple[str, list[ImportRowsReply]]:
+    importing: Importing, asked: Asked, found: Foreign, ways: Ways
+) -> list[ImportRowsReply]:
     """Have datad keep the rows, piece by piece; none, if it would refuse one of them."""
-    call = ImportBars(
-        market=market,
-        period_s=asked.period_s,
-        source=_source(file),
-        calendar=ways.calendar,
-        replace=ways.replace or None,
-    )
     rows, replies = found.rows, []
     end_ns = int(rows["time_ns"][-1]) + asked.period_s * NS
-    async with storeclient.importing(call) as importing:
-        pieces = list(importing.pieces(rows))
-        for begin, end in pieces if importing.kept and len(pieces) > 1 else ():
-            await importing.take(rows.part(slice(begin, end)), None, check=True)
-        with _Progress(len(rows), quiet=ways.json) as progress:
-            for begin, end in pieces:
-                to_ns = int(rows["time_ns"][end]) if end < len(rows) else end_ns
-                last_ns = to_ns if ways.complete else None
-                replies.append(await importing.take(rows.part(slice(begin, end)), last_ns))
-                progress.advance(end - begin)
-    return importing.market, replies
+    pieces = list(importing.pieces(rows))
+    for begin, end in pieces if importing.kept and len(pieces) > 1 else ():
+        await importing.take(rows.part(slice(begin, end)), None, check=True)
+    with _Progress(len(rows), quiet=ways.json) as progress:
+        for begin, end in pieces:
+            to_ns = int(rows["time_ns"][end]) if end < len(rows) else end_ns
+            last_ns = to_ns if ways.complete else None
+            replies.append(await importing.take(rows.part(slice(begin, end)), last_ns))
+            progress.advance(end - begin)
+    return replies
 
 
 def _conflict(would: WouldReplace) -> Conflict:

@@ -12,11 +12,10 @@ is set aside by name, and its time is uncovered: it is fetched again.
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from piker import clock, log
 from piker.core import covering
@@ -26,6 +25,7 @@ from piker.core.rows import Columns
 from piker.core.spans import Pair, clipped
 from piker.coverage import Span
 from piker.store import barframes, barwords, durable, notes, parquet, room
+from piker.store.atonce import at_once
 from piker.store.barbatch import Batch
 from piker.store.barframes import Change, RowHow
 from piker.store.barwords import Known, Words
@@ -48,12 +48,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOCK: Final = "lock"
-MONTHS_AT_ONCE: Final = 2
 MAX_SHOWN: Final = 20
 """Changes of one write that are shown one by one."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
@@ -267,14 +263,14 @@ class BarFiles:
     def _put_months(
         self, series: Series, batch: Batch, how: RowHow, source: str, now_ns: int
     ) -> list[Put]:
-        """Two at once: while one waits for the disk, the other is made small."""
+        """Some at once: while one waits for the disk, others are made small."""
 
         def put(part: tuple[Month, slice, list[Span]]) -> Put:
             month, which, spans = part
             frame = barframes.frame_of(batch.rows.part(which), how, source, now_ns)
             return self._put_month(series, month, frame, spans)
 
-        return _at_once(put, list(batch.by_month()))
+        return at_once(put, list(batch.by_month()))
 
     def _put_month(
         self, series: Series, month: Month, new: "pl.DataFrame", spans: Sequence[Span]
@@ -340,7 +336,7 @@ class BarFiles:
                     return [file]
             return []
 
-        return [file for found in _at_once(sound, months) for file in found]
+        return [file for found in at_once(sound, months) for file in found]
 
     def _frames(
         self,
@@ -391,14 +387,6 @@ def unfinished(directory: Path) -> list[Path]:
     """What a crash left in a series' directory: files that were to be and are not."""
     begins = (parquet.UNFINISHED, f".{notes.NAME}-")
     return [directory / name for name in os.listdir(directory) if name.startswith(begins)]
-
-
-def _at_once(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
-    """Do it with all of them, in order, some at once if there are several."""
-    if len(parts) == 1:
-        return [work(parts[0])]
-    with ThreadPoolExecutor(MONTHS_AT_ONCE) as threads:
-        return list(threads.map(work, parts))
 
 
 def _no_rows() -> "np.ndarray":

@@ -17,6 +17,7 @@ import numpy as np
 from piker.core.bars import DERIVED, NS, PARTIAL
 from piker.core.rowfaults import PRICES, SAID, UNREADABLE, Fault, Rules, faults, reason
 from piker.core.rows import Columns
+from piker.store.atonce import at_once
 from piker.store.foreignfiles import BadFile, opened
 from piker.store.foreigntimes import Times, Unit
 
@@ -100,7 +101,7 @@ def read(
     for fault, bad in ((Fault.TOO_MANY_FIELDS, table.ragged), *times.faults):
         known[bad] = fault
     rules = Rules(asked.period_s * NS, now_ns, foreign=True)
-    marks = faults(rows, rules, known)
+    marks = _judged(rows, rules, known)
     at = np.flatnonzero(marks)[:TOLD].tolist()
     told = zip(
         at, rows.part(np.array(at, dtype=np.int64)).rows(), file.texts(table, at), strict=True
@@ -183,9 +184,8 @@ def _fill(
     np.subtract(times_ns, shift_ns, out=rows["time_ns"], where=times_ns != UNREADABLE)
     rows["time_ns"][times_ns == UNREADABLE] = UNREADABLE
     columns = {name: frame[column] for name, column in chosen.items()}
-    for name in (*PRICES, "volume"):
-        if name in columns:
-            _put_numbers(rows[name], columns[name])
+    numbers = [name for name in (*PRICES, "volume") if name in columns]
+    at_once(lambda name: _put_numbers(rows[name], columns[name]), numbers)
     if "trades" in columns:
         trades = np.empty(len(rows))
         _put_numbers(trades, columns["trades"])
@@ -222,6 +222,17 @@ def _put_numbers(into: np.ndarray, column: "pl.Series") -> None:
     for chunk in numbers.get_chunks():  # of the whole numpy would have a copy
         into[at : at + len(chunk)] = chunk.to_numpy()
         at += len(chunk)
+
+
+def _judged(rows: Columns, rules: Rules, known: np.ndarray) -> np.ndarray:
+    """A Fault for each, by halves: only if none has one is the order that of the whole."""
+    middle = len(rows) // 2
+    halves = [slice(middle), slice(middle, None)]
+    marks = at_once(lambda half: faults(rows.part(half), rules, known[half]), halves)
+    seam = rows["time_ns"][max(middle - 1, 0) : middle + 1]
+    if any(each.any() for each in marks) or not (np.diff(seam) > 0).all():
+        return faults(rows, rules, known)
+    return np.concatenate(marks)
 
 
 # --- what is told of bad rows

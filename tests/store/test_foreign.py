@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from piker.core.bars import DERIVED, NS
 from piker.core.rowfaults import Fault, Rules, faults
@@ -145,6 +147,19 @@ def test_trades_and_what_is_made_of_mids_are_read_where_they_are(file: Path) -> 
 def test_a_gzipped_file_is_read_as_it_is(file: Path) -> None:
     file.write_bytes(gzip.compress((HEAD + FIRST).encode()))
     assert len(foreign.read(file, HOUR, NOW_NS).rows) == 1
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12))
+def test_order_is_that_of_the_whole_file(
+    tmp_path_factory: pytest.TempPathFactory, hours: list[int]
+) -> None:
+    file = tmp_path_factory.mktemp("order") / "bars.csv"
+    rows = [f"2017-01-01T0{hour}:00:00Z,1,1,1,1,0\n" for hour in hours]
+    newest, bad = 0, []
+    for number, hour in enumerate(hours):
+        bad += [f"line {number + 2}"] if hour <= newest else []
+        newest = max(newest, hour)
+    assert [each.where for each in of(file, HEAD + "".join(rows)).bad] == bad
 
 
 # --- rows that are refused
