@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from piker.brokers import Find
+from piker.brokers import Find, VenueLost
 from piker.brokers.ib import Settings
 from piker.brokers.ib.feed import Venue, get_mkt_info, open_venue
 from piker.brokers.ib.search import open_symbol_search
@@ -104,6 +104,30 @@ async def test_without_a_gateway_what_is_known_is_found(gateway: Served) -> None
         await find("aapl", 5)
         await gateway.do(actions.Stop())
         assert await find("app", 5) == (APPLE,)
+
+
+async def test_without_a_gateway_what_is_not_known_may_still_be_there(gateway: Served) -> None:
+    async with searching(gateway) as (find, _):
+        await gateway.do(actions.Stop())
+        with pytest.raises(VenueLost, match="no gateway at unix:"):
+            await find("zzzz", 5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (faults.Drop(request="ReqMatchingSymbols"), "no answer within 8 s"),
+        (faults.Refuse(request="ReqMatchingSymbols", code=322, text="Busy."), r"Busy. \(322\)"),
+    ],
+)
+async def test_without_an_answer_what_is_not_known_may_still_be_there(
+    gateway: Served, fault: faults.AnyFault, reason: str
+) -> None:
+    async with searching(gateway) as (find, _):
+        gateway.faults.set(fault)
+        with pytest.raises(VenueLost, match=reason):
+            await find("zzzz", 5)
+        gateway.faults.clear()
         assert await find("zzzz", 5) == ()
 
 
