@@ -29,7 +29,7 @@ from piker.brokers import (
 )
 from piker.core.backoff import Backoff
 from piker.core.freshness import Silence
-from piker.core.marketdata import MarketData
+from piker.core.marketdata import NOT_ASKED, MarketData
 from piker.errors import Refused, leaf
 from piker.fanout import Fanout
 from piker.interfaces.data import TooManyMarkets
@@ -124,7 +124,7 @@ class Feed:
             clock.wall_ns(),
             self._silences.setdefault(market.fqme, Silence()),
             runs_ahead=self._runs_ahead,
-            reason=self.session,
+            reason=NOT_ASKED if self.session == "connected" else self.session,
         )
 
     def _want(self) -> None:

@@ -12,6 +12,8 @@ from piker.quotes import Kind, Quote, Tick
 
 END_OF_TIME_NS = 2**62
 """In the year 2116. A time before it fits into 64 bits with any period added."""
+NOT_ASKED = "not asked for yet"
+"""Why the venue doesn't send a market that was only just wanted."""
 
 
 class MarketData:
@@ -30,7 +32,7 @@ class MarketData:
         silence: Silence | None = None,
         *,
         runs_ahead: bool = False,
-        reason: str = "not asked for yet",
+        reason: str = NOT_ASKED,
     ) -> None:
         self.market = market
         self.last: dict[Kind, Tick] = {}

@@ -79,7 +79,8 @@ async def test_a_market_that_comes_back_later_is_subscribed_anew() -> None:
             await trio.testing.wait_all_tasks_blocked()
         await trio.testing.wait_all_tasks_blocked()
         with feed.following([MARKET]):
-            assert feed.followed[MARKET.fqme].state.state == "disconnected"
+            state = feed.followed[MARKET.fqme].state
+            assert (state.state, state.reason) == ("disconnected", "not asked for yet")
             await trio.testing.wait_all_tasks_blocked()
             assert feed.followed[MARKET.fqme].state.state == "live"
     assert venue.subscriptions == 2
