@@ -30,6 +30,8 @@ The endpoints of the `brokerd` kind:
   it is given. `hear` is called, never awaited, with a Link whenever the link comes up or is lost
   and with each Told, in the venue's order. Refused(CredentialRefused | BrokenConfiguration) leaves
   it.
+- `check_settings(settings)`: looks at what a person set for orders, for `piker config check`.
+  Refused(BrokenConfiguration) leaves it.
 """
 
 import importlib

@@ -70,7 +70,7 @@ ENDPOINTS: dict[DaemonKind, tuple[str, ...]] = {
         "open_symbol_search",
         "open_history_client",
     ),
-    "brokerd": ("open_trade_dialog", "norm_trade"),
+    "brokerd": ("open_trade_dialog", "check_settings", "norm_trade"),
 }
 NEEDED = ("open_venue", "get_mkt_info", "stream_quotes")
 """Without these a provider has no market data at all."""

@@ -53,10 +53,16 @@ def _expect_known(name: str, *key: str, where: str = "") -> None:
 
 
 async def _open(name: str, configuration: Configuration) -> None:
-    """Open a provider's venue, which refuses settings that make no sense, and close it."""
+    """Open a provider's venue, which refuses settings that make no sense, and close it.
+
+    Those for orders are looked at alone: a dialog would connect, and want credentials.
+    """
     provider = brokers.load(name)
     settings = config.provider_settings(configuration, name, provider.settings)
     try:
+        check = brokers.get_eps(provider, "brokerd").get("check_settings")
+        if check:
+            check(settings)
         async with brokers.get_eps(provider, "datad")["open_venue"](settings):
             pass
     except Refused as no:

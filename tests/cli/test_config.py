@@ -40,6 +40,26 @@ BAD = {
         "providers.sim.markets",
         "expected 1 to 100000, was 0",
     ),
+    "a number that is no account's": (
+        '[providers.ib]\naccounts = { main = "12" }',
+        "providers.ib.accounts",
+        "expected letters and digits such as U… of main, was 1…",
+    ),
+    "a time that is none": (
+        '[providers.ib]\nrestart = ["25:00", "00:00"]',
+        "providers.ib.restart",
+        "25:00",
+    ),
+    "a client id that is for market data": (
+        "[providers.ib]\norders_client = 100",
+        "providers.ib.orders_client",
+        "expected 1 to 31, was 100",
+    ),
+    "a venue that has no path": (
+        '[providers.sim]\nvenue = "venue.sock"',
+        "providers.sim.venue",
+        "venue.sock",
+    ),
     "an unknown provider": (
         "[providers.nonsense]\na = 1",
         "providers.nonsense",

@@ -75,7 +75,10 @@ PROVIDER = brokers.Provider(
             "open_symbol_search": "piker.brokers.ib.search:open_symbol_search",
             "open_history_client": "piker.brokers.ib.history:open_history_client",
         },
-        "brokerd": {"open_trade_dialog": "piker.brokers.ib.trade:open_trade_dialog"},
+        "brokerd": {
+            "open_trade_dialog": "piker.brokers.ib.trade:open_trade_dialog",
+            "check_settings": "piker.brokers.ib.trade:check_settings",
+        },
     },
     settings=Settings,
     # lines are fewer: who has none waits for one

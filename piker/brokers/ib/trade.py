@@ -673,7 +673,16 @@ async def open_trade_dialog(
 
 
 def accounts_of(settings: Settings) -> AccountNames:
-    """The accounts that are set, and all else that is for orders, looked at.
+    """The accounts that are set; all else that is for orders was looked at, too.
+
+    Raises Refused(BrokenConfiguration).
+    """
+    check_settings(settings)
+    return _names_of(settings)
+
+
+def check_settings(settings: Settings) -> None:
+    """Looks at what is for orders; who only wants market data has no account.
 
     Raises Refused(BrokenConfiguration).
     """
@@ -688,6 +697,11 @@ def accounts_of(settings: Settings) -> AccountNames:
     except NoZone as error:
         raise _broken("gateway_zone", str(error)) from error
     window_of(settings)
+    if settings.accounts:
+        _names_of(settings)
+
+
+def _names_of(settings: Settings) -> AccountNames:
     try:
         return AccountNames(settings.accounts)
     except BadAccounts as error:

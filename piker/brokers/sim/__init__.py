@@ -41,7 +41,10 @@ PROVIDER = brokers.Provider(
             "stream_quotes": "piker.brokers.sim.feed:stream_quotes",
             "open_symbol_search": "piker.brokers.sim.search:open_symbol_search",
         },
-        "brokerd": {"open_trade_dialog": "piker.brokers.sim.trade:open_trade_dialog"},
+        "brokerd": {
+            "open_trade_dialog": "piker.brokers.sim.trade:open_trade_dialog",
+            "check_settings": "piker.brokers.sim.trade:venue_path",
+        },
     },
     credentials=("token",),
     settings=Settings,
