@@ -20,7 +20,7 @@ from pathlib import Path
 import trio
 
 from piker import clock, config, log, paths, service
-from piker.accounts import Position
+from piker.accounts import AccountState, Position
 from piker.book import Book
 from piker.core.lifecycle import replay
 from piker.core.positions import open_profit
@@ -275,7 +275,7 @@ class Emsd:
             f"{armed} armed",
             f"{unclosed - armed} open",
             *([f"{unknown} UNKNOWN: piker orders"] if unknown else []),
-            *[f"{each.account} {each.state}" for each in wanted],
+            *map(_standing, wanted),
             *[f"{each.market} {each.state}" for each in blind[:NAMED]],
             *([f"and {len(blind) - NAMED} more"] if blind[NAMED:] else []),
             *([f"HALTED: {halted.reason}"] if halted else []),
@@ -434,6 +434,12 @@ async def _send_news(stream: Stream, news: Sequence[tuple[OrderNews, Life]]) -> 
         brief = tuple(life.brief for life in lives)
         await stream.send(OrdersReply(seq=seq, events=events, lives=brief))
     return seq
+
+
+def _standing(account: AccountState) -> str:
+    """An account's state, and what a person should know of it though orders can leave."""
+    remark = f" ({account.reason})" if account.state == "ready" and account.reason else ""
+    return f"{account.account} {account.state}{remark}"
 
 
 def _provider(fqme: str) -> str:

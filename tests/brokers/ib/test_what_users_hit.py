@@ -613,6 +613,7 @@ async def test_orders_of_other_clients_are_left_alone_and_their_fills_are_held(h
         await house.gateway.do(actions.Fill(order="x"))
         await house.pass_by(60)
         assert await house.held() == 2
+        assert "ready (1 order is open at the venue that did not" in house.daemon.report().status
         await cancelled(house)
         await house.pass_by(60)
     assert sorted(at_the_gateway(house)) == [
