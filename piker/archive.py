@@ -52,9 +52,9 @@ class Archive:
             await self._in_thread(lambda: import_module("numpy"))
 
     async def load_files(self) -> None:
-        """Have loaded what files need, too, for who will soon write some."""
+        """Have loaded what files need, too, for who will soon write some; others needn't wait."""
         if not self.unreadable:
-            await self._in_thread(lambda: import_module("polars"))
+            await trio.to_thread.run_sync(import_module, "polars", abandon_on_cancel=True)
 
     async def series(self) -> list[Series]:
         """Those that something is kept of."""
