@@ -21,7 +21,6 @@ from piker.errors import Refused
 from piker.interfaces.store import Conflict, ImportBars, ImportRowsReply, WouldReplace
 from piker.store.foreign import Asked, Foreign
 from piker.store.foreignfiles import BadFile
-from piker.storeclient import Importing
 
 MAX_SOURCE = 200
 
@@ -91,12 +90,8 @@ async def _run(file: Path, market: str, asked: Asked, ways: Ways) -> int:
         replies: list[ImportRowsReply] = []
         would: WouldReplace | None = None
         if takes:
-            try:
-                replies = await _handed_in(importing, asked, found, ways)
-            except Refused as no:
-                if not isinstance(no.fault, WouldReplace):
-                    raise
-                takes, would = False, no.fault
+            replies, would = await _handed_in(importing, asked, found, ways)
+            takes = not would
     imported = _imported(file, importing.market, asked, found, replies, takes)
     if would:
         imported = structs.replace(imported, conflicts=would.rows, shown=(_conflict(would),))
@@ -108,9 +103,21 @@ async def _run(file: Path, market: str, asked: Asked, ways: Ways) -> int:
 
 
 async def _handed_in(
-    importing: Importing, asked: Asked, found: Foreign, ways: Ways
+    importing: storeclient.Importing, asked: Asked, found: Foreign, ways: Ways
+) -> tuple[list[ImportRowsReply], WouldReplace | None]:
+    """Have datad keep the rows; none, if that would change an earlier import: which one."""
+    try:
+        return await _kept(importing, asked, found, ways), None
+    except Refused as no:
+        if isinstance(no.fault, WouldReplace):
+            return [], no.fault
+        raise
+
+
+async def _kept(
+    importing: storeclient.Importing, asked: Asked, found: Foreign, ways: Ways
 ) -> list[ImportRowsReply]:
-    """Have datad keep the rows, piece by piece; none, if it would refuse one of them."""
+    """Piece by piece, after all were looked at."""
     rows, replies = found.rows, []
     end_ns = int(rows["time_ns"][-1]) + asked.period_s * NS
     pieces = list(importing.pieces(rows))

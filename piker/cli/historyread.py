@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import trio
@@ -17,8 +16,6 @@ import trio
 from piker.cli.historyreader import Found, Memory, Words
 from piker.store.foreign import Asked, Foreign
 from piker.store.foreignfiles import BadFile
-
-READER: Final = "piker.cli.historyreader"
 
 
 async def read(path: Path, asked: Asked, now_ns: int) -> Foreign:
@@ -39,7 +36,7 @@ async def _answer(fd: int, path: Path, asked: Asked, now_ns: int) -> Found:
     words = Words(asked.period_s, dict(asked.columns), zone, asked.unit, asked.stamps)
     said = str(fd), str(path), msgspec.json.encode(words).decode(), str(now_ns)
     done = await trio.run_process(
-        [sys.executable, "-P", "-m", READER, *said],
+        [sys.executable, "-P", "-m", "piker.cli.historyreader", *said],
         check=False,
         stdin=subprocess.DEVNULL,
         capture_stdout=True,

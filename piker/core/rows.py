@@ -3,7 +3,7 @@
 Many rows are also told as columns, which is how files have them, and how they are checked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from piker.core.bars import DERIVED, PARTIAL, ROW, ROW_WORDS
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 NAMES: Final = tuple(name for name, _ in ROW)
-_BLOCK: Final = 1 << 14
-"""Rows that are taken apart or put together at once: a megabyte, which fits a processor's cache."""
+_BLOCK: Final = 1 << 12
+"""Rows that are taken apart or put together at once, so that memory is gone through once."""
 
 
 class Columns:
@@ -67,10 +67,7 @@ class Columns:
         import numpy as np
 
         rows = np.empty(len(self), dtype=np.dtype(ROW))
-        for at in range(0, len(rows), _BLOCK):
-            block = rows[at : at + _BLOCK]
-            for name in NAMES:
-                block[name] = self[name][at : at + _BLOCK]
+        fill(rows, self._columns)
         return rows
 
 
@@ -81,6 +78,14 @@ class Merged(NamedTuple):
     """The store's of before all that was seen, and the rest."""
     taken_ns: "np.ndarray"
     """When those of them begin that are the store's, in order."""
+
+
+def fill(rows: "np.ndarray", columns: "Mapping[str, np.ndarray]") -> None:
+    """Have rows of dtype ROW be what these columns are, by all of its names, which are as long."""
+    for at in range(0, len(rows), _BLOCK):
+        block = rows[at : at + _BLOCK]
+        for name in NAMES:
+            block[name] = columns[name][at : at + _BLOCK]
 
 
 def rows_of(bars: Iterable[Bar]) -> "np.ndarray":

@@ -17,11 +17,11 @@ Of two rows of one time that differ, one whose whole period is covered beats one
 backfilled beats live, and live imported; then the later written, a venue's correction, the earlier.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from piker.core.bars import DERIVED, ROW
-from piker.core.rows import Columns, whole
+from piker.core.rows import Columns, fill, whole
 from piker.core.spans import Pair
 from piker.store.parquet import Damaged
 
@@ -36,8 +36,6 @@ HOWS: Final[tuple[RowHow, ...]] = ("imported", "live", "backfilled")
 FLOATS: Final = ("open", "high", "low", "close", "volume")
 SEEN: Final = ("time", *FLOATS, "trades", "derived")
 """The columns that make a bar."""
-_AT_ONCE: Final = 4096
-"""Rows that are put in place together, so that memory is gone through once."""
 
 
 class Change(NamedTuple):
@@ -99,20 +97,11 @@ def rows_of(frame: "pl.DataFrame") -> "np.ndarray":
     begin = 0
     for length in frame["time"].chunk_lengths():  # of a whole column numpy would have a copy
         chunk = frame.slice(begin, length)
-        _put(rows[begin : begin + length], {name: _values(chunk, name) for name in SEEN})
+        columns = {name: _values(chunk, name) for name in (*FLOATS, "trades")}
+        columns |= {"time_ns": times_ns(chunk), "flags": _values(chunk, "derived")}
+        fill(rows[begin : begin + length], columns)
         begin += length
     return rows
-
-
-def _put(rows: "np.ndarray", columns: "Mapping[str, np.ndarray]") -> None:
-    """Have rows be what these columns are, which are as long."""
-    for at in range(0, len(rows), _AT_ONCE):
-        end = at + _AT_ONCE
-        some = rows[at:end]
-        some["time_ns"] = columns["time"][at:end]
-        for name in (*FLOATS, "trades"):
-            some[name] = columns[name][at:end]
-        some["flags"] = columns["derived"][at:end]
 
 
 def check(frame: "pl.DataFrame", columns: Sequence[str]) -> None:

@@ -203,6 +203,15 @@ async def test_a_calendar_that_is_none_is_refused_with_those_that_are(
     assert await archive.series() == []
 
 
+async def test_what_datad_refuses_is_told_before_the_file_is_read(
+    archive: Archive, file: Path
+) -> None:
+    write(file, "\0")
+    _, _, err = await imported(file, "--calendar", "Forex")
+    assert "expected one of CMES" in err
+    assert "expected CSV" not in err
+
+
 async def test_a_file_with_a_bad_row_is_refused_with_its_line(archive: Archive, file: Path) -> None:
     write(file, HEAD + GOOD + BAD)
     status, out, err = await imported(file)

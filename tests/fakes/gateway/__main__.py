@@ -1,7 +1,6 @@
 """Runs the gateway by itself, until it is killed: ``python -m tests.fakes.gateway --help``."""
 
 import argparse
-from itertools import count
 
 import trio
 from msgspec import json
@@ -9,8 +8,6 @@ from msgspec import json
 from tests.fakes.gateway.control import listen
 from tests.fakes.gateway.gateway import Settings
 from tests.fakes.gateway.server import serving
-
-LOOK_S = 0.05
 
 
 def main() -> None:
@@ -31,8 +28,7 @@ async def run(address: str, control: str | None, settings: Settings) -> None:
         if control:
             await nursery.start(listen, gateway, control)
         print(f"serving at {gateway.address}", flush=True)
-        for _ in count():  # so that it is known until when nothing had come
-            await trio.sleep(LOOK_S)
+        await trio.sleep_forever()
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from copy import copy
 from datetime import date
+from itertools import count
 from math import inf
 
 import trio
+import trio.testing
 from msgspec import Struct
 
 from piker import clock
@@ -76,6 +79,9 @@ NEED_A_SERVER = frozenset(
 )
 
 
+LOOK_S = 0.05
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """How a gateway is; what isn't said is as most tests want it."""
 
@@ -117,6 +123,19 @@ class Heard(Struct, frozen=True, kw_only=True):
 class Looks(trio.abc.Instrument):
     """When it was looked whether something has come: at each turn of the loop."""
 
+    @asynccontextmanager
+    async def going_on(self) -> AsyncIterator[None]:
+        """Have it looked every LOOK_S. Where time is virtual who sends makes a turn of the loop."""
+        trio.lowlevel.add_instrument(self)
+        try:
+            async with trio.open_nursery() as nursery:
+                if not isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
+                    nursery.start_soon(_look_for_ever)
+                yield
+                nursery.cancel_scope.cancel()
+        finally:
+            trio.lowlevel.remove_instrument(self)
+
     def __init__(self) -> None:
         self._last = self._before = -inf
 
@@ -128,6 +147,11 @@ class Looks(trio.abc.Instrument):
     def times(self) -> tuple[float, float]:
         """Between which what is read in this turn has come."""
         return self._before, trio.current_time()
+
+
+async def _look_for_ever() -> None:
+    for _ in count():
+        await trio.sleep(LOOK_S)
 
 
 class Gateway:

@@ -407,14 +407,12 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """A gateway that accepts clients in this context: at a path, else at a TCP port."""
     gateway = Served(settings or Settings(), path, port)
-    trio.lowlevel.add_instrument(gateway.looks)
-    async with trio.open_nursery() as gateway.nursery:
+    async with gateway.looks.going_on(), trio.open_nursery() as gateway.nursery:
         await gateway.start()
         if gateway.settings.walk_s is not None:
             gateway.nursery.start_soon(gateway.walk_for_ever, gateway.settings.walk_s)
         yield gateway
         gateway.nursery.cancel_scope.cancel()
-    trio.lowlevel.remove_instrument(gateway.looks)
 
 
 @asynccontextmanager
