@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -149,14 +150,19 @@ async def test_room_for_half_a_gigabyte_is_left_to_orders_unless_told_otherwise(
 async def test_a_write_of_many_months_ends_when_room_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = iter([MIB, MIB, MIB, 0])
+    """Months are written at once: which of them there is no room for is chance."""
+    left = chain([MIB, MIB, MIB, 0], repeat(MIB))
     monkeypatch.setattr(os, "statvfs", lambda path: disk(next(left)))
     rows = bars([MAY, JUNE, JULY])
     with BarFiles(tmp_path, "replay", MIB) as files:
         files.check_room()
         with pytest.raises(TooLittle):
             files.put(MINUTES, rows, [], how="live", source="replay", now_ns=NOW)
-        assert np.array_equal(files.read(MINUTES, 0, NOW), rows[:2])
+        kept = files.read(MINUTES, 0, NOW)
+        assert np.array_equal(kept, rows[np.isin(rows["time_ns"], kept["time_ns"])])
+        assert len(kept) == 2
+        assert files.put(MINUTES, rows, [], how="live", source="replay", now_ns=NOW).added == 1
+        assert np.array_equal(files.read(MINUTES, 0, NOW), rows)
 
 
 @pytest.mark.skipif(not can_mount(), reason="no mount namespaces here")

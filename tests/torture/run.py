@@ -74,6 +74,8 @@ class Season:
 
     weather: Callable[[Random], AbstractContextManager[None]] = lambda random: nullcontext()
     """Entered before each kill, left after it."""
+    felt: str = ""
+    """What the load must have counted before the last kill, if anything."""
     between_kills_s: tuple[float, float] = BETWEEN_KILLS_S
     wrongs: bool = False
     """Whether the venue gets something wrong before each kill."""
@@ -124,10 +126,17 @@ class Torture:
                     await trio.sleep(self._random.uniform(*self._season.between_kills_s))
                     self.load.burst(self._random)
                     await trio.sleep(self._random.uniform(*BURST_S))
+                    if len(self._killed) == kills - 1:
+                        await self._until_felt()
                     await self._kill_one()
             await self._come_to_rest()
             await self._agree()
             self._report_progress()
+
+    async def _until_felt(self) -> None:
+        """Wait until the load has met what the season is about: it may have missed it so far."""
+        if felt := self._season.felt:
+            await until(lambda: bool(self.load.counts[felt]), felt)
 
     async def _get_wrong(self, what: object) -> None:
         with suppress(Away):  # it was killed
