@@ -26,6 +26,7 @@ from piker.core.bars import (
 )
 from piker.core.rows import Columns
 from piker.core.spans import Pair
+from piker.store.atonce import at_once
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,8 +77,11 @@ class Lent:
         if self._copy.shape[1] < count:
             self._copy = np.empty((ROW_WORDS, count), dtype=np.int64)
         words = self._copy[:, :count]
-        for number, column in enumerate(words):
-            _read(self.fd, memoryview(column).cast("B"), 8 * number * self.capacity)
+
+        def read(number: int) -> None:
+            _read(self.fd, memoryview(words[number]).cast("B"), 8 * number * self.capacity)
+
+        at_once(read, range(ROW_WORDS))
         return Columns(words)
 
     def close(self) -> None:
@@ -85,20 +89,12 @@ class Lent:
         os.close(self.fd)
 
 
-def borrowed(fd: int, capacity: int) -> Columns:
-    """Memory that was lent, to be written; closes the descriptor. Raises OSError."""
-    try:
-        return columns_in(fd, capacity)
-    finally:
-        os.close(fd)
-
-
 def columns_in(fd: int, capacity: int) -> Columns:
     """Columns for so many rows in the memory of a descriptor. Raises OSError."""
     import numpy as np
 
     size = capacity * ROW_BYTES
-    words = np.frombuffer(mmap.mmap(fd, size) if size else b"", dtype=np.int64)
+    words = np.frombuffer(mmap.mmap(fd, size), dtype=np.int64)
     return Columns(words.reshape(ROW_WORDS, capacity))
 
 

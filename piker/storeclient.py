@@ -1,15 +1,13 @@
 """What is kept of markets' pasts, as programs and the command line ask for it: piker.Store."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from msgspec import structs
 
 from piker import brokers, client
-from piker.barmemory import borrowed
-from piker.core.rows import Columns
 from piker.core.spans import Pair
 from piker.errors import Refused, Unreachable
 from piker.interfaces.store import (
@@ -29,9 +27,6 @@ from piker.interfaces.store import (
 )
 from piker.sharedbars import BarReader
 from piker.varlink import Client
-
-if TYPE_CHECKING:
-    import numpy as np
 
 WAIT_S = 300.0
 """How long an answer may take: a disk may be slow, and others may be first."""
@@ -130,40 +125,42 @@ async def _table(provider: str, call: Table) -> tuple[TableReply, BarReader]:
     raise AssertionError("a stream ends with an error, or has a reply")
 
 
+class LentRows(NamedTuple):
+    """Memory to put rows in (piker/barmemory.py); the descriptor is closed by who has it lent."""
+
+    fd: int
+    capacity: int
+    """Rows that there is room for."""
+
+
 class Importing:
     """An import that has begun."""
 
-    def __init__(self, datad: Client, reply: ImportBarsReply, memory: Columns) -> None:
+    def __init__(self, datad: Client, reply: ImportBarsReply, fd: int) -> None:
         self.market = reply.market
         self.kept = reply.kept
         """Some bars of it are kept already."""
+        self.lent = LentRows(fd, reply.capacity)
         self._datad = datad
-        self._reply = reply
-        self._memory = memory
+        self._ticket = reply.ticket
 
     async def take(
-        self, rows: Columns, complete_to_ns: int | None, *, check: bool = False
+        self, rows: int, covered: Pair | None, *, check: bool = False
     ) -> ImportRowsReply:
-        """Have rows kept, as many as there is room for at most; see `pieces`.
+        """Have so many rows kept that were put in the memory that is lent.
 
-        With `complete_to_ns` all bars from the first row to then are known, else each row covers
-        its own period. With `check` it is only seen whether they would be. Raises Refused or
+        `covered` is the stretch of which they are all bars, UTC ns; else each covers its own
+        period. With `check` it is only seen whether they would be kept. Raises Refused or
         Unreachable.
         """
-        self._memory.part(slice(len(rows))).put(rows)
-        complete = complete_to_ns is not None
         call = ImportRows(
-            ticket=self._reply.ticket,
-            rows=len(rows),
-            covered_from_ns=int(rows["time_ns"][0]) if complete else None,
-            covered_to_ns=complete_to_ns,
+            ticket=self._ticket,
+            rows=rows,
+            covered_from_ns=covered[0] if covered else None,
+            covered_to_ns=covered[1] if covered else None,
             check=check or None,
         )
         return await self._datad.call(call, ImportRowsReply, WAIT_S)
-
-    def pieces(self, rows: Columns) -> Iterator[Pair]:
-        """Where to cut rows, so that each piece has room and, if it can, ends with a month."""
-        yield from pieces(rows["time_ns"], self._reply.capacity)
 
 
 @asynccontextmanager
@@ -176,25 +173,7 @@ async def importing(call: ImportBars) -> AsyncIterator[Importing]:
         aclosing(stream.replies(call, ImportBarsReply, WAIT_S)) as replies,
     ):
         reply, fds = await anext(replies)
-        yield Importing(datad, reply, borrowed(fds[reply.fd], reply.capacity))
-
-
-def pieces(times_ns: "np.ndarray", capacity: int) -> Iterator[Pair]:
-    """From one row to another, `capacity` at most, a file of a month in as few as can be."""
-    import numpy as np
-
-    if not len(times_ns):
-        return
-    first, last = times_ns[[0, -1]].astype("datetime64[ns]").astype("datetime64[M]")
-    begins = np.arange(first + 1, last + 1).astype("datetime64[ns]").astype(np.int64)
-    cuts = [0, *np.searchsorted(times_ns, begins).tolist(), len(times_ns)]
-    begin = 0
-    for month, end in pairwise(cuts):
-        if end - begin > capacity and month > begin:
-            yield begin, month
-            begin = month
-        while end - begin > capacity:
-            yield begin, begin + capacity
-            begin += capacity
-    if begin < len(times_ns):
-        yield begin, len(times_ns)
+        try:
+            yield Importing(datad, reply, fds[reply.fd])
+        finally:
+            os.close(fds[reply.fd])

@@ -220,12 +220,12 @@ def _audit(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 def _import(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     _need_polars()
     from piker.cli import historyimport
-    from piker.store import foreign
+    from piker.store import foreignwords
 
     try:
-        asked = foreign.Asked(
+        asked = foreignwords.Asked(
             period_s=args.period,
-            columns=foreign.columns(args.columns) if args.columns else {},
+            columns=foreignwords.columns(args.columns) if args.columns else {},
             zone=args.zone,
             unit=args.unit,
             stamps=args.stamps or "start",

@@ -4,7 +4,7 @@ The file is read here, where the person may read it, and checked, while datad ma
 checks again what it keeps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,13 +14,13 @@ from msgspec import Struct, structs
 
 from piker import clock, storeclient
 from piker.cli import FAILED, desk, historyread
-from piker.cli.historytimes import named, span_of
-from piker.core.bars import NS
+from piker.cli.historyread import Reader
+from piker.cli.historytimes import named
 from piker.core.rowfaults import utc
 from piker.errors import Refused
 from piker.interfaces.store import Conflict, ImportBars, ImportRowsReply, WouldReplace
-from piker.store.foreign import Asked, Foreign
-from piker.store.foreignfiles import BadFile
+from piker.store.foreignwords import Asked, BadFile, Found, Piece
+from piker.storeclient import Importing
 
 MAX_SOURCE = 200
 
@@ -79,19 +79,21 @@ async def _run(file: Path, market: str, asked: Asked, ways: Ways) -> int:
         calendar=ways.calendar,
         replace=ways.replace or None,
     )
-    async with storeclient.importing(call) as importing:
-        try:
-            found = await historyread.read(file, asked, clock.wall_ns())
-        except BadFile as error:
-            desk.say(f"{file}: {error}")
-            return FAILED
-        bad = found.read - len(found.rows)
-        takes = bool(len(found.rows)) and (ways.skip or not bad)
-        replies: list[ImportRowsReply] = []
-        would: WouldReplace | None = None
-        if takes:
-            replies, would = await _handed_in(importing, asked, found, ways)
-            takes = not would
+    try:
+        async with (
+            storeclient.importing(call) as importing,
+            historyread.reading(file, asked, clock.wall_ns(), importing.lent) as reader,
+        ):
+            found = await reader.found()
+            takes = bool(found.pieces) and (ways.skip or found.good == found.read)
+            replies: list[ImportRowsReply] = []
+            would: WouldReplace | None = None
+            if takes:
+                replies, would = await _handed_in(importing, reader, found.pieces, ways)
+                takes = not would
+    except BadFile as error:
+        desk.say(f"{file}: {error}")
+        return FAILED
     imported = _imported(file, importing.market, asked, found, replies, takes)
     if would:
         imported = structs.replace(imported, conflicts=would.rows, shown=(_conflict(would),))
@@ -103,11 +105,11 @@ async def _run(file: Path, market: str, asked: Asked, ways: Ways) -> int:
 
 
 async def _handed_in(
-    importing: storeclient.Importing, asked: Asked, found: Foreign, ways: Ways
+    importing: Importing, reader: Reader, pieces: Sequence[Piece], ways: Ways
 ) -> tuple[list[ImportRowsReply], WouldReplace | None]:
     """Have datad keep the rows; none, if that would change an earlier import: which one."""
     try:
-        return await _kept(importing, asked, found, ways), None
+        return await _kept(importing, reader, pieces, ways), None
     except Refused as no:
         if isinstance(no.fault, WouldReplace):
             return [], no.fault
@@ -115,20 +117,19 @@ async def _handed_in(
 
 
 async def _kept(
-    importing: storeclient.Importing, asked: Asked, found: Foreign, ways: Ways
+    importing: Importing, reader: Reader, pieces: Sequence[Piece], ways: Ways
 ) -> list[ImportRowsReply]:
     """Piece by piece, after all were looked at."""
-    rows, replies = found.rows, []
-    end_ns = int(rows["time_ns"][-1]) + asked.period_s * NS
-    pieces = list(importing.pieces(rows))
-    for begin, end in pieces if importing.kept and len(pieces) > 1 else ():
-        await importing.take(rows.part(slice(begin, end)), None, check=True)
-    with _Progress(len(rows), quiet=ways.json) as progress:
-        for begin, end in pieces:
-            to_ns = int(rows["time_ns"][end]) if end < len(rows) else end_ns
-            last_ns = to_ns if ways.complete else None
-            replies.append(await importing.take(rows.part(slice(begin, end)), last_ns))
-            progress.advance(end - begin)
+    replies = []
+    for number, piece in enumerate(pieces) if importing.kept and len(pieces) > 1 else ():
+        await reader.put(number)
+        await importing.take(piece.rows, None, check=True)
+    with _Progress(sum(each.rows for each in pieces), quiet=ways.json) as progress:
+        for number, piece in enumerate(pieces):
+            await reader.put(number)
+            covered = (piece.from_ns, piece.to_ns) if ways.complete else None
+            replies.append(await importing.take(piece.rows, covered))
+            progress.advance(piece.rows)
     return replies
 
 
@@ -171,7 +172,7 @@ def _imported(
     file: Path,
     market: str,
     asked: Asked,
-    found: Foreign,
+    found: Found,
     replies: list[ImportRowsReply],
     takes: bool,
 ) -> Imported:
@@ -182,7 +183,7 @@ def _imported(
         period_s=asked.period_s,
         imported=takes,
         read=found.read,
-        bad=found.read - len(found.rows),
+        bad=found.read - found.good,
         counts=found.counts,
         bad_rows=tuple(BadRow(where=each.where, why=each.why) for each in found.bad),
         guessed=found.guessed,
@@ -194,7 +195,7 @@ def _imported(
     )
 
 
-def _show(imported: Imported, found: Foreign, skip: bool, would: WouldReplace | None) -> None:
+def _show(imported: Imported, found: Found, skip: bool, would: WouldReplace | None) -> None:
     for guess in imported.guessed:
         desk.say(f"{imported.file}: {guess}")
     for row in imported.bad_rows:
@@ -207,9 +208,9 @@ def _show(imported: Imported, found: Foreign, skip: bool, would: WouldReplace | 
         return
     if not imported.imported:
         others = "" if skip else "; --skip-bad imports the others"
-        desk.say(f"{imported.file}: nothing was imported{others if len(found.rows) else ''}")
+        desk.say(f"{imported.file}: nothing was imported{others if found.good else ''}")
         return
-    first, last = span_of(found.rows, imported.period_s)
+    first, last = found.pieces[0].from_ns, found.pieces[-1].to_ns
     print(
         f"{imported.market} {named(imported.period_s)}: {imported.added} new, {imported.changed} "
         f"changed, {imported.kept} there already; {utc(first)} to {utc(last)}"

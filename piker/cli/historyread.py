@@ -8,47 +8,80 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import trio
 
-from piker.cli.historyreader import Found, Memory, Words
-from piker.store.foreign import Asked, Foreign
-from piker.store.foreignfiles import BadFile
+from piker.store.foreignwords import Asked, BadFile, Found
+from piker.storeclient import LentRows
 
 
-async def read(path: Path, asked: Asked, now_ns: int) -> Foreign:
-    """All of a file, as `foreign.read`. Raises BadFile."""
-    fd = os.memfd_create("piker:foreign", os.MFD_CLOEXEC)
+class Reader:
+    """A file that is being read. See `reading`."""
+
+    def __init__(self, path: Path, process: trio.Process, errors: int) -> None:
+        self._path = path
+        self.process = process
+        self._errors = errors
+        self._said = b""
+
+    async def found(self) -> Found:
+        """What is in it. Raises BadFile."""
+        found = msgspec.json.decode(await self._line(), type=Found)
+        if found.problem:
+            raise BadFile(found.problem)
+        return found
+
+    async def put(self, number: int) -> None:
+        """Have one of its pieces be in the memory that was lent. Raises BadFile."""
+        assert self.process.stdin, "expected to be asked"
+        try:
+            await self.process.stdin.send_all(b"%d\n" % number)
+        except trio.BrokenResourceError:
+            raise await self._ended() from None
+        await self._line()
+
+    async def _line(self) -> bytes:
+        """What is said next. Raises BadFile."""
+        assert self.process.stdout, "expected it to be heard"
+        while b"\n" not in self._said:
+            more = await self.process.stdout.receive_some()
+            if not more:
+                raise await self._ended()
+            self._said += more
+        line, _, self._said = self._said.partition(b"\n")
+        return line
+
+    async def _ended(self) -> Exception:
+        status = await self.process.wait()
+        if status < 0:
+            name = signal.Signals(-status).name
+            return BadFile(f"it is torn or damaged: reading it ended with {name}")
+        told = os.pread(self._errors, 1 << 16, 0).decode(errors="replace")
+        return RuntimeError(f"expected {self._path} to be read, was {told}")
+
+
+@asynccontextmanager
+async def reading(path: Path, asked: Asked, now_ns: int, lent: LentRows) -> AsyncIterator[Reader]:
+    """A file's rows, judged, to be put piece by piece where they are asked for."""
+    said = str(lent.fd), str(lent.capacity), str(path), asked.encoded(), str(now_ns)
+    errors = os.memfd_create("piker:errors", os.MFD_CLOEXEC)
     try:
-        found = await _answer(fd, path, asked, now_ns)
-        rows = Memory(fd).made(found.rows)
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-P", "-m", "piker.cli.historyreader", *said],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            pass_fds=(lent.fd,),
+        )
+        try:
+            yield Reader(path, process, errors)
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
     finally:
-        os.close(fd)
-    return Foreign(
-        rows=rows, read=found.read, bad=found.bad, counts=found.counts, guessed=found.guessed
-    )
-
-
-async def _answer(fd: int, path: Path, asked: Asked, now_ns: int) -> Found:
-    zone = asked.zone.key if asked.zone else None
-    words = Words(asked.period_s, dict(asked.columns), zone, asked.unit, asked.stamps)
-    said = str(fd), str(path), msgspec.json.encode(words).decode(), str(now_ns)
-    done = await trio.run_process(
-        [sys.executable, "-P", "-m", "piker.cli.historyreader", *said],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_stdout=True,
-        capture_stderr=True,
-        pass_fds=(fd,),
-    )
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        raise BadFile(f"it is torn or damaged: reading it ended with {name}")
-    if done.returncode:
-        raise RuntimeError(f"expected {path} to be read, was {done.stderr.decode()}")
-    found = msgspec.json.decode(done.stdout, type=Found)
-    if found.problem:
-        raise BadFile(found.problem)
-    return found
+        os.close(errors)

@@ -1,98 +1,87 @@
 """The process that reads somebody else's file: what `historyread` starts.
 
-    python -P -m piker.cli.historyreader DESCRIPTOR FILE ASKED NOW_NS
+    python -P -m piker.cli.historyreader DESCRIPTOR CAPACITY FILE ASKED NOW_NS
 
-puts the rows into the memory of that descriptor and prints `Found`. It imports no more than that
-takes: a person waits.
+prints `Found`, a line; then, for each number of a piece that it reads, puts its rows into the
+memory of that descriptor and prints an empty line. It imports no more than that takes: a person
+waits.
 """
 
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import Struct
+import numpy as np
 
-from piker.barmemory import ROW_BYTES, columns_in
-from piker.core.rows import Columns
+from piker.barmemory import columns_in
+from piker.core.bars import NS
+from piker.core.spans import Pair
 from piker.store import foreign
-from piker.store.foreign import Asked, Bad, Field, Stamps
-from piker.store.foreignfiles import BadFile
-from piker.store.foreigntimes import Unit
-
-
-class Found(Struct, frozen=True, kw_only=True):
-    """What is in a file, but for the rows; or why it can't be read, for people."""
-
-    problem: str = ""
-    rows: int = 0
-    read: int = 0
-    bad: tuple[Bad, ...] = ()
-    counts: Mapping[str, int] = {}
-    guessed: tuple[str, ...] = ()
-
-
-class Words(NamedTuple):
-    """What a person says of a file, as it is told to the process."""
-
-    period_s: int
-    columns: dict[Field, str]
-    zone: str | None
-    unit: Unit | None
-    stamps: Stamps
-
-
-class Memory:
-    """Memory of two processes, for rows."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def made(self, count: int) -> Columns:
-        """So many rows; of zeros, where none were put."""
-        size = count * ROW_BYTES
-        if os.fstat(self._fd).st_size < size:
-            os.ftruncate(self._fd, size)
-        return columns_in(self._fd, count)
-
-
-def _found(memory: Memory, path: Path, asked: Asked, now_ns: int) -> Found:
-    try:
-        found = foreign.read(path, asked, now_ns, memory.made)
-    except BadFile as error:
-        return Found(problem=str(error))
-    except OSError as error:
-        return Found(problem=error.strerror or str(error))
-    if len(found.rows) < found.read:
-        memory.made(len(found.rows)).put(found.rows)
-    return Found(
-        rows=len(found.rows),
-        read=found.read,
-        bad=found.bad,
-        counts=found.counts,
-        guessed=found.guessed,
-    )
-
-
-def _asked(text: str) -> Asked:
-    words = msgspec.json.decode(text, type=Words)
-    return Asked(
-        period_s=words.period_s,
-        columns=words.columns,
-        zone=ZoneInfo(words.zone) if words.zone else None,
-        unit=words.unit,
-        stamps=words.stamps,
-    )
+from piker.store.foreign import Foreign
+from piker.store.foreignwords import Asked, BadFile, Found, Piece
 
 
 def main() -> None:
     """Read the file that the arguments tell of."""
-    fd, path, asked, now_ns = sys.argv[1:]
-    found = _found(Memory(int(fd)), Path(path), _asked(asked), int(now_ns))
-    sys.stdout.buffer.write(msgspec.json.encode(found))
+    fd, capacity, path, words, now_ns = sys.argv[1:]
+    asked = Asked.decoded(words)
+    try:
+        read = foreign.read(Path(path), asked, int(now_ns))
+    except BadFile as error:
+        _say(msgspec.json.encode(Found(problem=str(error))))
+        return
+    except OSError as error:
+        _say(msgspec.json.encode(Found(problem=error.strerror or str(error))))
+        return
+    places = list(_places(read.rows.times_ns, int(capacity)))
+    _say(msgspec.json.encode(_found(read, places, asked.period_s * NS)))
+    memory = columns_in(int(fd), int(capacity))
+    for line in sys.stdin.buffer:
+        begin, end = places[int(line)]
+        read.rows.part(slice(begin, end)).put(memory.part(slice(end - begin)))
+        _say(b"")
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _found(read: Foreign, places: list[Pair], period_ns: int) -> Found:
+    times_ns = read.rows.times_ns
+    begins = [int(times_ns[begin]) for begin, _ in places]
+    ends = [*begins[1:], *(int(times_ns[end - 1]) + period_ns for _, end in places[-1:])]
+    return Found(
+        pieces=tuple(
+            Piece(end - begin, from_ns, to_ns)
+            for (begin, end), from_ns, to_ns in zip(places, begins, ends, strict=True)
+        ),
+        read=read.read,
+        bad=read.bad,
+        counts=read.counts,
+        guessed=read.guessed,
+    )
+
+
+def _places(times_ns: np.ndarray, capacity: int) -> Iterator[Pair]:
+    """From one row to another, `capacity` at most, a file of a month in as few as can be."""
+    if not len(times_ns):
+        return
+    first, last = times_ns[[0, -1]].astype("datetime64[ns]").astype("datetime64[M]")
+    begins = np.arange(first + 1, last + 1).astype("datetime64[ns]").astype(np.int64)
+    cuts = [0, *np.searchsorted(times_ns, begins).tolist(), len(times_ns)]
+    begin = 0
+    for month, end in pairwise(cuts):
+        if end - begin > capacity and month > begin:
+            yield begin, month
+            begin = month
+        while end - begin > capacity:
+            yield begin, begin + capacity
+            begin += capacity
+    if begin < len(times_ns):
+        yield begin, len(times_ns)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from piker.core.bars import NS
-from piker.core.rows import Columns
 
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400}
 _PERIOD = re.compile(r"([1-9]\d{0,8})(s|min|m|h|d)?", re.ASCII)
@@ -44,8 +43,3 @@ def lasting(ns: int) -> str:
         count, seconds = divmod(seconds, _UNITS[unit])
         parts += [f"{count}{unit}"] if count else []
     return " ".join(parts[:2]) or "0s"
-
-
-def span_of(rows: Columns, period_s: int) -> tuple[int, int]:
-    """From the beginning of the first of rows to the end of the last, UTC ns."""
-    return int(rows["time_ns"][0]), int(rows["time_ns"][-1]) + period_s * NS

@@ -7,7 +7,7 @@ rows that are bad for another reason don't count.
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from piker.core.bars import DERIVED, PARTIAL
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
     from piker.core.rows import Columns
 
-    Rows: TypeAlias = np.ndarray | Columns | Mapping[str, np.ndarray]
+    class Column(Protocol):
+        """What an array of values can be cut from."""
+
+        def __len__(self) -> int: ...
+        def __getitem__(self, which: slice, /) -> np.ndarray: ...
+
+    Rows: TypeAlias = np.ndarray | Columns | Mapping[str, Column]
     """Rows of ROW, or the columns of such."""
 
 UNREADABLE: Final = -(2**63)

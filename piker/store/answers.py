@@ -10,7 +10,7 @@ from piker.core.bars import NS, PARTIAL
 from piker.core.calendars import Traded
 from piker.core.gaps import closures, gaps
 from piker.core.resampling import DAY_NS, MARGIN_NS, resampled
-from piker.core.rowfaults import PRICES, Rules, faults, told
+from piker.core.rowfaults import PRICES, Rules, told
 from piker.core.rows import NAMES, Columns, periods, whole
 from piker.core.spans import Pair, clipped, down, joined, without
 from piker.coverage import Span, Unavailable
@@ -30,6 +30,7 @@ from piker.interfaces.store import (
 )
 from piker.markets import Market
 from piker.store.barfiles import BarFiles
+from piker.store.judging import judged
 from piker.store.notes import Notes
 from piker.store.places import Series
 from piker.store.tickfiles import TickFiles, totals
@@ -227,7 +228,7 @@ def taken(files: BarFiles, place: Series, rows: Columns, call: ImportRows, now_n
 
     period_ns = place.period_s * NS
     rules = Rules(period_ns, now_ns, foreign=True)
-    marks = faults(rows, rules)
+    marks = judged(rows.part, rows["time_ns"], rules)
     if marks.any():
         bad = next(told(rows.rows(), marks, rules))
         raise Refused(BadRows(row=bad.row, reason=bad.reason))

@@ -6,27 +6,25 @@ that are numbers), and told. Nothing is corrected: a row that can't be true is b
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast, get_args
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 
 from piker.core.bars import DERIVED, NS, PARTIAL
-from piker.core.rowfaults import PRICES, SAID, UNREADABLE, Fault, Rules, faults, reason
-from piker.core.rows import Columns
+from piker.core.rowfaults import PRICES, SAID, UNREADABLE, Fault, Rules, reason
+from piker.core.rows import NAMES, Columns
 from piker.store.atonce import at_once
-from piker.store.foreignfiles import BadFile, opened
-from piker.store.foreigntimes import Times, Unit
+from piker.store.foreignfiles import opened
+from piker.store.foreigntimes import Times
+from piker.store.foreignwords import Asked, Bad, BadFile, Field
+from piker.store.judging import judged
 
 if TYPE_CHECKING:
     import polars as pl
 
-Field = Literal["time", "open", "high", "low", "close", "volume", "trades", "derived", "partial"]
-Stamps = Literal["start", "end"]
-FIELDS: Final = get_args(Field)
 NEEDED: Final[tuple[Field, ...]] = ("time", "open", "high", "low", "close")
 FLAGS: Final[Mapping[Field, int]] = {"derived": DERIVED, "partial": PARTIAL}
 NUMBERS: Final = (*PRICES, "volume", "trades")
@@ -49,30 +47,98 @@ TOLD: Final = 20
 """Bad rows that are told one by one; of more, the number."""
 
 
-class Bad(NamedTuple):
-    """A row that can't be true."""
+class Numbers:
+    """Doubles as polars holds them, in several pieces of memory: a part of them is an array."""
 
-    where: str
-    """ "line 17" of a CSV file, "row 16" of a Parquet file, which count from 1."""
-    why: str
+    def __init__(self, series: "pl.Series") -> None:
+        self._series = series
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __getitem__(self, which: slice) -> np.ndarray:
+        return self._series[which].to_numpy()
+
+    def part(self, which: slice) -> "Numbers":
+        """These of them, in the same memory."""
+        return Numbers(self._series[which])
+
+    def only(self, good: np.ndarray) -> "Numbers":
+        """A copy of those that are marked."""
+        import polars as pl
+
+        return Numbers(self._series.filter(pl.Series(good)))
+
+    def put(self, into: np.ndarray) -> None:
+        """Have as many be as they are."""
+        at = 0
+        for chunk in self._series.get_chunks():  # of the whole numpy would have a copy
+            into[at : at + len(chunk)] = chunk.to_numpy()
+            at += len(chunk)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What a person says of a file."""
+Column: TypeAlias = np.ndarray | Numbers
 
-    period_s: int
-    columns: Mapping[Field, str] = field(default_factory=dict)
-    zone: ZoneInfo | None = None
-    unit: Unit | None = None
-    stamps: Stamps = "start"
+
+class ForeignRows:
+    """A file's rows, by the columns of ROW, in the memory that they were read to.
+
+    There are so many that a copy of them all takes longer than to check them.
+    """
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.times_ns)
+
+    @property
+    def times_ns(self) -> np.ndarray:
+        """When their periods begin, UTC ns."""
+        return self.columns["time_ns"][:]
+
+    def part(self, which: slice) -> "ForeignRows":
+        """These rows, in the same memory."""
+        return ForeignRows(
+            {
+                name: column.part(which) if isinstance(column, Numbers) else column[which]
+                for name, column in self.columns.items()
+            }
+        )
+
+    def only(self, good: np.ndarray) -> "ForeignRows":
+        """A copy of those that are marked."""
+        return ForeignRows(
+            {
+                name: column.only(good) if isinstance(column, Numbers) else column[good]
+                for name, column in self.columns.items()
+            }
+        )
+
+    def put(self, into: Columns) -> None:
+        """Have as many rows be as they are."""
+
+        def put(name: str) -> None:
+            column = self.columns[name]
+            if isinstance(column, Numbers):
+                column.put(into[name])
+            else:
+                into[name][:] = column
+
+        at_once(put, list(self.columns))
+
+    def copied(self) -> Columns:
+        """A copy."""
+        made = Columns.zeros(len(self))
+        self.put(made)
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:
     """What is in a file."""
 
-    rows: Columns
+    rows: ForeignRows
     """Those that are good, rising in time."""
     read: int
     """All that there are, the bad ones too."""
@@ -84,10 +150,8 @@ class Foreign:
     """What the file doesn't say, for people."""
 
 
-def read(
-    path: Path, asked: Asked, now_ns: int, made: Callable[[int], Columns] = Columns.zeros
-) -> Foreign:
-    """All of a file; `made` gives room for so many rows, zeros. Raises BadFile or OSError."""
+def read(path: Path, asked: Asked, now_ns: int) -> Foreign:
+    """All of a file. Raises BadFile or OSError."""
     file = opened(path)
     chosen = _chosen(file.columns, asked.columns)
     numbers = [column for name, column in chosen.items() if name in NUMBERS]
@@ -95,42 +159,29 @@ def read(
     if table.frame.is_empty():
         raise BadFile("no row is in it")
     times = Times(table.frame[chosen["time"]], asked.unit, asked.zone, now_ns)
-    rows = made(len(table.frame))
-    _fill(rows, table.frame, chosen, times.ns, asked)
+    rows = _rows(table.frame, chosen, times.ns, asked)
     known = np.zeros(len(rows), dtype=np.int8)
     for fault, bad in ((Fault.TOO_MANY_FIELDS, table.ragged), *times.faults):
         known[bad] = fault
     rules = Rules(asked.period_s * NS, now_ns, foreign=True)
-    marks = _judged(rows, rules, known)
+    marks = judged(lambda which: rows.part(which).columns, rows.times_ns, rules, known)
     at = np.flatnonzero(marks)[:TOLD].tolist()
-    told = zip(
-        at, rows.part(np.array(at, dtype=np.int64)).rows(), file.texts(table, at), strict=True
-    )
+    told = zip(at, file.texts(table, at), strict=True)
     why = _Why(chosen, times, rules)
     word, begin = file.counted
     return Foreign(
-        rows=rows.part(marks == Fault.NONE) if at else rows,
+        rows=rows.only(marks == Fault.NONE) if at else rows,
         read=len(rows),
         bad=tuple(
-            Bad(f"{word} {each + begin}", why.of(Fault(marks[each]), row, texts))
-            for each, row, texts in told
+            Bad(
+                f"{word} {each + begin}",
+                why.of(Fault(marks[each]), rows.part(slice(each, each + 1)), texts),
+            )
+            for each, texts in told
         ),
         counts=_counts(marks),
         guessed=(f"columns: {', '.join(f'{k}={v}' for k, v in chosen.items())}", *times.guessed),
     )
-
-
-def columns(text: str) -> dict[Field, str]:
-    """What "time=time_utc,open=o" says. Raises ValueError."""
-    chosen: dict[Field, str] = {}
-    for each in text.split(","):
-        name, equals, column = (part.strip() for part in each.partition("="))
-        if name not in FIELDS or not equals or not column:
-            raise ValueError(f"expected FIELD=COLUMN, of {', '.join(FIELDS)}, was {each!r}")
-        if name in chosen:
-            raise ValueError(f"expected {name} once, was {text!r}")
-        chosen[cast("Field", name)] = column
-    return chosen
 
 
 # --- which column is what
@@ -172,34 +223,33 @@ def _list(names: Sequence[str]) -> str:
 # --- rows
 
 
-def _fill(
-    rows: Columns,
-    frame: "pl.DataFrame",
-    chosen: Mapping[Field, str],
-    times_ns: np.ndarray,
-    asked: Asked,
-) -> None:
-    """Put a file's columns into these, of zeros and as long. Raises BadFile."""
-    shift_ns = asked.period_s * NS if asked.stamps == "end" else 0
-    np.subtract(times_ns, shift_ns, out=rows["time_ns"], where=times_ns != UNREADABLE)
-    rows["time_ns"][times_ns == UNREADABLE] = UNREADABLE
-    columns = {name: frame[column] for name, column in chosen.items()}
-    numbers = [name for name in (*PRICES, "volume") if name in columns]
-    at_once(lambda name: _put_numbers(rows[name], columns[name]), numbers)
-    if "trades" in columns:
-        trades = np.empty(len(rows))
-        _put_numbers(trades, columns["trades"])
-        _count(rows, trades)
-    for name, flag in FLAGS.items():
-        if name in columns:
-            rows["flags"][:] += np.where(_trues(columns[name]), flag, 0)
+def _rows(
+    frame: "pl.DataFrame", chosen: Mapping[Field, str], times_ns: np.ndarray, asked: Asked
+) -> ForeignRows:
+    """A file's columns as those of ROW; zeros, where it has none. Raises BadFile."""
+    made: dict[str, Column] = dict.fromkeys(NAMES, np.broadcast_to(np.int64(0), len(frame)))
+    made["time_ns"] = _starts(times_ns, asked)
+    there = {name: frame[column] for name, column in chosen.items() if name in NUMBERS}
+    made |= zip(there, at_once(_numbers, list(there.values())), strict=True)
+    if "trades" in there:
+        made |= _counted(made["trades"][:], made["volume"][:])
+    for name in FLAGS.keys() & chosen.keys():
+        made["flags"] = made["flags"][:] + np.where(_trues(frame[chosen[name]]), FLAGS[name], 0)
+    return ForeignRows(made)
 
 
-def _count(rows: Columns, trades: np.ndarray) -> None:
+def _starts(times_ns: np.ndarray, asked: Asked) -> np.ndarray:
+    if asked.stamps == "start":
+        return times_ns
+    starts: np.ndarray = times_ns - (times_ns != UNREADABLE) * (asked.period_s * NS)
+    return starts
+
+
+def _counted(trades: np.ndarray, volume: np.ndarray) -> dict[str, np.ndarray]:
     """A number of trades that is none is as bad as a volume that is none."""
     whole = np.isfinite(trades) & (np.abs(trades) < MANY)
-    rows["trades"][:] = np.where(whole, trades, 0)
-    rows["volume"][~whole] = np.nan
+    counts = np.where(whole, trades, 0).astype(np.int64)
+    return {"trades": counts, "volume": np.where(whole, volume, np.nan)}
 
 
 def _trues(column: "pl.Series") -> np.ndarray:
@@ -209,30 +259,15 @@ def _trues(column: "pl.Series") -> np.ndarray:
     return words.is_in(["true", "1"]).fill_null(value=False).to_numpy()
 
 
-def _put_numbers(into: np.ndarray, column: "pl.Series") -> None:
+def _numbers(column: "pl.Series") -> Numbers:
     """NaN where there is none. Raises BadFile if there can't be one."""
     import polars as pl
     from polars.exceptions import PolarsError
 
     try:
-        numbers = column.cast(pl.Float64, strict=False).fill_null(float("nan"))
+        return Numbers(column.cast(pl.Float64, strict=False).fill_null(float("nan")))
     except PolarsError as error:
         raise BadFile(f"{column.name}: expected numbers, was {column.dtype}") from error
-    at = 0
-    for chunk in numbers.get_chunks():  # of the whole numpy would have a copy
-        into[at : at + len(chunk)] = chunk.to_numpy()
-        at += len(chunk)
-
-
-def _judged(rows: Columns, rules: Rules, known: np.ndarray) -> np.ndarray:
-    """A Fault for each, by halves: only if none has one is the order that of the whole."""
-    middle = len(rows) // 2
-    halves = [slice(middle), slice(middle, None)]
-    marks = at_once(lambda half: faults(rows.part(half), rules, known[half]), halves)
-    seam = rows["time_ns"][max(middle - 1, 0) : middle + 1]
-    if any(each.any() for each in marks) or not (np.diff(seam) > 0).all():
-        return faults(rows, rules, known)
-    return np.concatenate(marks)
 
 
 # --- what is told of bad rows
@@ -249,8 +284,9 @@ class _Why:
     def __init__(self, chosen: Mapping[Field, str], times: Times, rules: Rules) -> None:
         self._chosen, self._times, self._rules = chosen, times, rules
 
-    def of(self, fault: Fault, row: np.void, texts: Mapping[str, Any]) -> str:
+    def of(self, fault: Fault, one: ForeignRows, texts: Mapping[str, Any]) -> str:
         """`texts` is the row as the file has it."""
+        row = one.copied().rows()[0]
         written = texts[self._chosen["time"]]
         if fault is Fault.UNREADABLE:
             return f"time: expected a time, was {_shown(written)}"

@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
+from piker.store.foreignwords import BadFile
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -17,10 +19,6 @@ LOOKED_AT: Final = 65_536
 """Bytes at the beginning of a file that tell what it is."""
 
 T = TypeVar("T")
-
-
-class BadFile(Exception):
-    """A file that isn't what is expected as a whole; the text says why, for people."""
 
 
 class Table(NamedTuple):

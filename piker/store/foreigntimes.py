@@ -2,19 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from piker.core.bars import NS
 from piker.core.rowfaults import UNREADABLE, Fault, utc
-from piker.store.foreignfiles import BadFile
+from piker.store.foreignwords import BadFile, Unit
 
 if TYPE_CHECKING:
     import polars as pl
-
-Unit = Literal["s", "ms", "us", "ns"]
 
 IN_NS: Final[Mapping[Unit, int]] = {"s": NS, "ms": 1_000_000, "us": 1000, "ns": 1}
 WORDS: Final[Mapping[Unit, str]] = {

@@ -13,7 +13,7 @@ from msgspec import structs
 from trio.testing import wait_all_tasks_blocked
 
 from piker.archive import Archive, open_archive
-from piker.barmemory import Lent, borrowed
+from piker.barmemory import Lent, columns_in
 from piker.core.bars import DERIVED, NS, PARTIAL
 from piker.core.rows import Columns
 from piker.coverage import Unavailable
@@ -297,7 +297,8 @@ class Giver:
 
     def __init__(self, kept: Kept, reply: ImportBarsReply, fd: int) -> None:
         self.kept, self.reply = kept, reply
-        self.memory = borrowed(fd, reply.capacity)
+        self.memory = columns_in(fd, reply.capacity)
+        os.close(fd)
 
     def put(self, rows: np.ndarray) -> None:
         self.memory.part(slice(len(rows))).put(Columns.of(rows))

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from piker.core.bars import DERIVED, NS
 from piker.core.rowfaults import Fault, Rules, faults
-from piker.store import foreign
-from piker.store.foreign import Asked, Bad
-from piker.store.foreignfiles import BadFile
+from piker.store import foreign, foreignwords
+from piker.store.foreignwords import Asked, Bad, BadFile
 
 NOW_NS = 1_790_000_000 * NS
 """September 2026."""
@@ -51,7 +50,7 @@ def frame(time: pl.Series) -> pl.DataFrame:
 def test_rows_are_read_as_they_are(file: Path) -> None:
     found = of(file, HEAD + FIRST + LAST)
     assert (found.read, found.bad, found.counts) == (2, (), {})
-    assert found.rows.rows().tolist() == [
+    assert found.rows.copied().rows().tolist() == [
         (FIRST_NS, 1.2, 1.4, 1.1, 1.3, 5.0, 0, 0),
         (LAST_NS, 1.2, 1.4, 1.1, 1.3, 5.0, 0, 0),
     ]
@@ -84,7 +83,7 @@ def test_rows_are_read_as_they_are(file: Path) -> None:
 )
 def test_a_time_is_read_as_it_is_written(file: Path, stamp: str, asked: Asked) -> None:
     found = of(file, f"{HEAD}{stamp},1.2,1.4,1.1,1.3,5\n", asked)
-    assert found.rows["time_ns"].tolist() == [FIRST_NS]
+    assert found.rows.copied()["time_ns"].tolist() == [FIRST_NS]
 
 
 @pytest.mark.parametrize("stamp", ["2017-01-01 22:00.000", "2017-01-01.000Z", "20170101 220000.0"])
@@ -96,7 +95,7 @@ def test_a_fraction_stands_after_seconds_that_are_told_apart(file: Path, stamp: 
 def test_a_first_row_without_a_time_says_nothing_of_the_zone(file: Path) -> None:
     found = of(file, f"{HEAD},1.2,1.4,1.1,1.3,5\n{FIRST}{LAST}")
     assert found.counts == {"time can't be read": 1}
-    assert found.rows["time_ns"].tolist() == [FIRST_NS, LAST_NS]
+    assert found.rows.copied()["time_ns"].tolist() == [FIRST_NS, LAST_NS]
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
@@ -104,7 +103,7 @@ def test_a_first_row_without_a_time_says_nothing_of_the_zone(file: Path) -> None
 def test_a_time_of_a_parquet_file_is_what_it_counts(file: Path, unit: str, zone: str) -> None:
     time = pl.Series("time", [FIRST_NS], pl.Int64).cast(pl.Datetime("ns", zone))
     found = of_frame(file, frame(time.dt.cast_time_unit(unit)))  # type: ignore[arg-type]
-    assert found.rows["time_ns"].tolist() == [FIRST_NS]
+    assert found.rows.copied()["time_ns"].tolist() == [FIRST_NS]
 
 
 @pytest.mark.parametrize(
@@ -127,21 +126,21 @@ def test_what_was_guessed_is_said(file: Path, time: pl.Series, guess: str) -> No
 def test_columns_are_known_by_their_usual_names(file: Path, head: str) -> None:
     separator = next(each for each in ",;\t" if each in head)
     found = of(file, f"{head}\n{FIRST.replace(',', separator)}")
-    assert found.rows.rows().tolist() == [(FIRST_NS, 1.2, 1.4, 1.1, 1.3, 5.0, 0, 0)]
+    assert found.rows.copied().rows().tolist() == [(FIRST_NS, 1.2, 1.4, 1.1, 1.3, 5.0, 0, 0)]
 
 
 def test_columns_may_be_named(file: Path) -> None:
-    columns = foreign.columns("time=when, close=ask")
+    columns = foreignwords.columns("time=when, close=ask")
     text = f"when,open,high,low,close,ask\n{FIRST.replace('1.3,5', '9,1.3')}"
     found = of(file, text, Asked(period_s=3600, columns=columns))
-    assert found.rows["close"].tolist() == [1.3]
+    assert found.rows.copied()["close"].tolist() == [1.3]
 
 
 def test_trades_and_what_is_made_of_mids_are_read_where_they_are(file: Path) -> None:
     text = "time,open,high,low,close,volume,trades,derived\n2017-01-01T22:00:00Z,1,1,1,1,0,0,true\n"
-    assert of(file, text).rows["flags"].tolist() == [DERIVED]
+    assert of(file, text).rows.copied()["flags"].tolist() == [DERIVED]
     text = "time,open,high,low,close,volume,trades\n2017-01-01T22:00:00Z,1,1,1,1,5,3\n"
-    assert of(file, text).rows["trades"].tolist() == [3]
+    assert of(file, text).rows.copied()["trades"].tolist() == [3]
 
 
 def test_a_gzipped_file_is_read_as_it_is(file: Path) -> None:
@@ -204,7 +203,7 @@ def test_a_row_that_cannot_be_true_is_told_with_its_line(file: Path, row: str, w
     found = of(file, f"{HEAD}{FIRST}{row}\n{LAST}")
     assert found.bad == (Bad("line 3", why),)
     assert (found.read, sum(found.counts.values())) == (3, 1)
-    assert found.rows["time_ns"].tolist() == [FIRST_NS, LAST_NS]
+    assert found.rows.copied()["time_ns"].tolist() == [FIRST_NS, LAST_NS]
 
 
 def test_a_row_in_seconds_among_nanoseconds_is_told_as_such(file: Path) -> None:
@@ -275,7 +274,7 @@ def test_datetimes_that_count_another_unit_are_refused_and_read_when_it_is_said(
     with pytest.raises(BadFile, match="they look like seconds: --unit s"):
         of_frame(file, seconds)
     found = of_frame(file, seconds, Asked(period_s=3600, unit="s"))
-    assert found.rows["time_ns"].tolist() == [FIRST_NS]
+    assert found.rows.copied()["time_ns"].tolist() == [FIRST_NS]
 
 
 def test_a_column_of_something_else_than_numbers_is_refused(file: Path) -> None:
@@ -287,7 +286,7 @@ def test_a_column_of_something_else_than_numbers_is_refused(file: Path) -> None:
 @pytest.mark.parametrize("text", ["time", "time=", "when=x", "time=a,time=b"])
 def test_what_names_no_column_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
-        foreign.columns(text)
+        foreignwords.columns(text)
 
 
 def test_a_column_that_is_not_there_is_refused(file: Path) -> None:
@@ -301,7 +300,7 @@ def test_a_column_that_is_not_there_is_refused(file: Path) -> None:
 
 def test_rows_are_judged_alike_wherever_they_stand(file: Path) -> None:
     times = np.arange(40_000) * 3600 * NS
-    rows = of(file, HEAD + FIRST).rows.rows().repeat(len(times))
+    rows = of(file, HEAD + FIRST).rows.copied().rows().repeat(len(times))
     rows["time_ns"] = times
     rows["time_ns"][[16_384, 32_768]] = times[16_383], 0
     marks = faults(rows, Rules(3600 * NS, NOW_NS, foreign=True))
@@ -310,3 +309,9 @@ def test_rows_are_judged_alike_wherever_they_stand(file: Path) -> None:
         Fault.REPEATED: 1,
         Fault.OUT_OF_ORDER: 1,
     }
+
+
+@pytest.mark.parametrize("zone", [None, ZoneInfo("Asia/Shanghai")])
+def test_what_is_asked_is_understood_by_another_process(zone: ZoneInfo | None) -> None:
+    asked = Asked(period_s=60, columns={"time": "when"}, zone=zone, unit="ms", stamps="end")
+    assert Asked.decoded(asked.encoded()) == asked
