@@ -45,7 +45,7 @@ DEFAULTS = LimitsReply(
 """What a beginner survives. Sums are in the currency of the market."""
 
 SECOND_NS = 1_000_000_000
-NOT_KNOWN = "not known, for want of a fresh quote: wait for one"
+NOT_KNOWN = "not known, for want of a fresh quote"
 NO_PRICE = "not known: something is held of which no price was seen"
 
 _EXACT = Context(prec=200, traps=[InvalidOperation, DivisionByZero, Overflow])
@@ -59,6 +59,8 @@ class Prices(Struct, frozen=True, kw_only=True):
     bid: Decimal | None = None
     ask: Decimal | None = None
     last: Decimal | None = None
+    why: str = ""
+    """What keeps the market from showing anything fresh, if that is known."""
 
     def met_by(self, side: Side) -> Decimal | None:
         """What an order of a side trades at now, or the nearest to it that is known."""
@@ -137,8 +139,8 @@ def check(
 ) -> Halted | RiskRejected | None:
     """Why an order may not pass, or None: at submit, when it is triggered, and when it is amended.
 
-    `prices` are None where no quote is fresh: what takes one to be judged is then rejected. The
-    order is one that `orderchecks` found nothing wrong with.
+    Where `prices` has none that is fresh, what takes one to be judged is rejected. The order is one
+    that `orderchecks` found nothing wrong with.
     """
     if only_reduces(proposal, exposure):
         return None
@@ -218,14 +220,14 @@ def earned(position: Position, price: Decimal | None) -> Decimal | None:
     return None if price is None else position.realised + open_profit(position, price) - paid
 
 
-def prices_of(newest: Mapping[Kind, Tick], state: MarketState) -> Prices | None:
-    """The newest ticks as prices; None: none is fresh.
+def prices_of(newest: Mapping[Kind, Tick], state: MarketState) -> Prices:
+    """The newest ticks as prices; none, and why, if they aren't fresh.
 
     They are while the market is live: then its silence is no longer than usual, or than 5 s, and a
     price that wasn't said again still stands.
     """
     if state.state != "live":
-        return None
+        return Prices(why=": ".join(word for word in (state.state, state.reason) if word))
     shown = {kind: Decimal(repr(tick.price)) for kind, tick in newest.items()}
     return Prices(bid=shown.get("bid"), ask=shown.get("ask"), last=shown.get("trade"))
 
@@ -258,11 +260,31 @@ def _excesses(
     yield from _over("open_orders", exposure.open_orders + 1, limits.open_orders)
     yield from _over("orders_per_s", exposure.recent + 1, limits.orders_per_s)
     yield from _lost(exposure.day_profit, market, limits.daily_loss)
+    if here is None:
+        yield from _not_known(proposal, market, limits, prices.why)
+        return
     yield from _too_far(proposal, market, here, limits.distance_pct)
-    price = None if here is None else _dearest(proposal, here)
+    price = _dearest(proposal, here)
     yield from _worth("order_notional", proposal.size, price, market, limits.order_notional)
-    dearest = None if here is None or price is None else max(price, abs(here))
+    dearest = max(price, abs(here))
     yield from _worth("position_notional", worst, dearest, market, limits.position_notional)
+
+
+def _not_known(
+    proposal: Proposal, market: Market, limits: LimitsReply, why: str
+) -> Iterator[RiskRejected]:
+    """Each limit that takes a quote to be judged."""
+    value = f"{NOT_KNOWN}: {why or 'wait for one'}"
+    if limits.distance_pct is not None and proposal.limit is not None:
+        allowed = f"{_say(limits.distance_pct)} %"
+        yield RiskRejected(limit="distance_pct", value=value, allowed=allowed)
+    notionals = {
+        "order_notional": limits.order_notional,
+        "position_notional": limits.position_notional,
+    }
+    for limit, most in notionals.items():
+        if most is not None:
+            yield RiskRejected(limit=limit, value=value, allowed=_money(most, market))
 
 
 def _dearest(proposal: Proposal, here: Decimal) -> Decimal:
@@ -287,30 +309,21 @@ def _lost(profit: Decimal | None, market: Market, most: Decimal | None) -> Itera
 
 
 def _worth(
-    limit: str, size: Decimal, price: Decimal | None, market: Market, most: Decimal | None
+    limit: str, size: Decimal, price: Decimal, market: Market, most: Decimal | None
 ) -> Iterator[RiskRejected]:
     """What a size is worth at the dearest price that comes into question."""
-    if most is None:
-        return
-    allowed = _money(most, market)
-    if price is None:
-        yield RiskRejected(limit=limit, value=NOT_KNOWN, allowed=allowed)
-    elif size * price * market.multiplier > most:
+    if most is not None and size * price * market.multiplier > most:
         times = "" if market.multiplier == 1 else f", times {_say(market.multiplier)}"
         how = f"({_say(size)} at {_say(price)}{times})"
         worth = _money(size * price * market.multiplier, market)
-        yield RiskRejected(limit=limit, value=f"{worth} {how}", allowed=allowed)
+        yield RiskRejected(limit=limit, value=f"{worth} {how}", allowed=_money(most, market))
 
 
 def _too_far(
-    proposal: Proposal, market: Market, here: Decimal | None, most: Decimal | None
+    proposal: Proposal, market: Market, here: Decimal, most: Decimal | None
 ) -> Iterator[RiskRejected]:
     """A limit on the side of the market that costs: a buy's above it, a sell's below."""
     if most is None or proposal.limit is None:
-        return
-    allowed = f"{_say(most)} %"
-    if here is None:
-        yield RiskRejected(limit="distance_pct", value=NOT_KNOWN, allowed=allowed)
         return
     buys = proposal.side == "buy"
     beyond = proposal.limit - here if buys else here - proposal.limit
@@ -321,7 +334,8 @@ def _too_far(
             edge = f"at most {_say(highest_up_to(market, quote + far))}"
         else:
             edge = f"at least {_say(lowest_from(market, quote - far))}"
-        yield RiskRejected(limit="distance_pct", value=said, allowed=f"{allowed}, {edge}")
+        allowed = f"{_say(most)} %, {edge}"
+        yield RiskRejected(limit="distance_pct", value=said, allowed=allowed)
 
 
 def _money(value: Decimal, market: Market) -> str:

@@ -194,7 +194,15 @@ def test_without_a_fresh_quote_what_takes_one_is_rejected_by_name(
 ) -> None:
     found = judged(buy(1, "100"), allowing(**{limit: "7000"}), FLAT, prices)
     assert found is not None
-    assert found[:2] == (limit, NOT_KNOWN)
+    assert found[:2] == (limit, f"{NOT_KNOWN}: wait for one")
+
+
+@pytest.mark.parametrize("limit", ["order_notional", "position_notional", "distance_pct"])
+def test_what_keeps_a_market_from_showing_a_quote_is_told_with_it(limit: str) -> None:
+    refused = prices_of(NEWEST, state("disconnected", "354: not subscribed"))
+    found = judged(buy(1, "100"), allowing(**{limit: "7000"}), FLAT, refused)
+    assert found is not None
+    assert found[:2] == (limit, f"{NOT_KNOWN}: disconnected: 354: not subscribed")
 
 
 def test_without_a_fresh_quote_what_takes_none_passes() -> None:
@@ -536,8 +544,8 @@ def test_what_was_earned_counts_what_is_open_and_the_fees_in_the_markets_currenc
     assert earned(position, None if price is None else D(price)) == expected
 
 
-def state(name: State) -> MarketState:
-    return MarketState(market="a.b.sim", state=name, since_ns=0)
+def state(name: State, reason: str = "") -> MarketState:
+    return MarketState(market="a.b.sim", state=name, since_ns=0, reason=reason)
 
 
 def tick(kind: Kind, price: float) -> Tick:
@@ -557,7 +565,7 @@ def test_prices_are_the_newest_ticks_as_they_were_written() -> None:
 
 @pytest.mark.parametrize("name", ["stale", "closed", "disconnected"])
 def test_no_price_is_fresh_in_a_market_that_is_not_live(name: State) -> None:
-    assert prices_of(NEWEST, state(name)) is None
+    assert prices_of(NEWEST, state(name)) == Prices(why=name)
 
 
 def at(text: str) -> int:
