@@ -9,7 +9,7 @@ was expected. Numbers that are prices or sizes are exactly what was written.
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import time
 from decimal import Decimal, InvalidOperation
 from functools import reduce
@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, field, inspect, structs
 
 from piker import paths
 from piker.accounts import PAPER, Account, parse_account
@@ -252,7 +252,8 @@ def provider_settings(configuration: Configuration, name: str, kind: type[S]) ->
         return msgspec.convert(configuration.providers.get(name, {}), kind)
     except msgspec.ValidationError as error:
         _check_each(name, kind)
-        raise Refused(_broken(Path("piker.toml"), str(error), f"providers.{name}")) from error
+        broken_ = _broken(Path("piker.toml"), str(error), kind, f"providers.{name}")
+        raise Refused(broken_) from error
 
 
 def _check_each(name: str, kind: type[Struct]) -> None:
@@ -398,7 +399,7 @@ def _decode(table: dict[str, Any], kind: type[S], path: Path, prefix: str = "") 
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise Refused(_broken(path, str(error), prefix)) from error
+        raise Refused(_broken(path, str(error), kind, prefix)) from error
 
 
 def broken(path: Path, key: str, problem: str) -> BrokenConfiguration:
@@ -416,12 +417,31 @@ def located(fault: Fault) -> Fault:
     return next((each for each in faults if each.line is not None), fault)
 
 
-def _broken(path: Path, message: str, prefix: str) -> BrokenConfiguration:
+def _broken(path: Path, message: str, kind: type[Struct], prefix: str) -> BrokenConfiguration:
     """msgspec's message taken apart: "Expected `int`, got `str` - at `$.datad.keep`"."""
     problem, _, where = message.partition(" - at `$")
+    if problem.startswith("Invalid enum value "):
+        allowed = ", ".join(_words(inspect.type_info(kind), re.findall(r"\w+", where)))
+        problem = f"expected one of {allowed}, was {problem.split(maxsplit=3)[3]}"
     named = re.search(r"unknown field `([^`]+)`", problem)
     parts = [prefix, where.strip("`."), named[1] if named else ""]
     return broken(path, ".".join(filter(None, parts)), problem)
+
+
+def _words(kind: inspect.Type, names: Sequence[str]) -> Iterator[str]:
+    """Those that may stand below these names: of a choice of words."""
+    match kind:
+        case inspect.Metadata(type=inner) | inspect.DictType(value_type=inner):
+            yield from _words(inner, names)
+        case inspect.UnionType(types=kinds):
+            for either in kinds:
+                yield from _words(either, names)
+        case inspect.StructType(fields=fields) if names:
+            for each in fields:
+                if each.encode_name == names[0]:
+                    yield from _words(each.type, names[1:])
+        case inspect.LiteralType(values=values):
+            yield from map(str, values)
 
 
 def _merge(into: dict[str, Any], table: dict[str, Any]) -> None:

@@ -3,11 +3,11 @@
 from datetime import time
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
-from msgspec import Meta
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from piker import config
@@ -16,6 +16,14 @@ from piker.core.risk import DEFAULTS
 from piker.errors import Refused
 from piker.interfaces.service import BrokenConfiguration
 
+Data = Literal["live", "delayed"]
+
+
+class Shown(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of one market."""
+
+    kind: Data = "live"
+
 
 class Gateway(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a provider lets a person set."""
@@ -23,6 +31,10 @@ class Gateway(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(description="where it listens")] = 4001
     account: Annotated[str, Meta(description="whose it is")] = ""
     rate_hz: Annotated[float, Meta(description="how often it is asked")] = 1.0
+    data: Annotated[Data | None, Meta(description="what is shown")] = None
+    of: Annotated[dict[str, Shown], Meta(description="of a market: other")] = field(
+        default_factory=dict
+    )
 
 
 def write(path: Path, text: str) -> Path:
@@ -135,6 +147,19 @@ def test_a_mistake_in_a_providers_table_is_named_with_its_file_and_key(
     with pytest.raises(Refused) as refused:
         config.provider_settings(loaded, "ib", Gateway)
     assert (fault_of(refused).file, fault_of(refused).key) == (str(bad), key)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"), [('data = "slow"', "data"), ('of."a.b".kind = "slow"', "of[...].kind")]
+)
+def test_of_a_choice_of_words_those_are_told_that_may_stand_there(
+    home: Path, text: str, key: str
+) -> None:
+    made = loaded(home, f"[providers.ib]\n{text}")
+    with pytest.raises(Refused) as refused:
+        config.provider_settings(made, "ib", Gateway)
+    assert fault_of(refused).problem == "expected one of delayed, live, was 'slow'"
+    assert fault_of(refused).key == f"providers.ib.{key}"
 
 
 def loaded(home: Path, text: str) -> config.Configuration:
