@@ -115,7 +115,8 @@ def _credentials() -> list[Finding]:
     except Refused:
         return [diagnosis.unknown("credentials", "the configuration is broken")]
     try:
-        return diagnosis.credentials(symptoms.missing_credentials(live), live, command)
+        of = symptoms.with_credentials(live)
+        return diagnosis.credentials(symptoms.missing_credentials(of), of, command)
     except PermissionError:
         mend = "sudo piker --system doctor"
         return [diagnosis.unknown("credentials", "they are root's alone to see", mend)]

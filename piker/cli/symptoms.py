@@ -216,6 +216,12 @@ def live_accounts() -> tuple[str, ...]:
     return tuple(name for name, account in config.load().accounts.items() if account.live)
 
 
+def with_credentials(accounts: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of them whose brokerd is handed something. Raises Refused."""
+    providers = {name: each.provider for name in accounts if (each := parse_account(name, ""))}
+    return tuple(name for name, each in providers.items() if brokers.load(each).credentials)
+
+
 def missing_credentials(accounts: tuple[str, ...]) -> dict[str, str]:
     """What a live account's brokerd would not be handed, and why not, by "PROVIDER NAME".
 

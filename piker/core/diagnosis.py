@@ -321,13 +321,16 @@ def configuration(problem: str, files: Iterable[str]) -> Finding:
     return _ok("configuration", ", ".join(files) or "no file, all is default")
 
 
-def credentials(missing: Mapping[str, str], live: Iterable[str], command: str) -> list[Finding]:
-    """Has each live account what its brokerd needs? `missing`: why not, by "PROVIDER NAME"."""
+def credentials(missing: Mapping[str, str], of: Iterable[str], command: str) -> list[Finding]:
+    """Has each live account what its brokerd needs? `missing`: why not, by "PROVIDER NAME".
+
+    `of`: the accounts that need something.
+    """
     found = [
         _problem("credentials", f"{name.replace(' ', ': ')}: {problem}", f"{command} set {name}")
         for name, problem in missing.items()
     ]
-    accounts = ", ".join(live)
+    accounts = ", ".join(of)
     return found or [_ok("credentials", f"set for {accounts}" if accounts else "none is needed")]
 
 

@@ -159,6 +159,11 @@ async def test_a_live_account_without_its_credential_is_found() -> None:
     assert (await findings())["credentials"]["text"] == "set for sim.main"
 
 
+async def test_a_live_account_whose_provider_takes_none_has_none_that_could_be_missing() -> None:
+    configure('[accounts."ib.U1234567"]\nlive = true\n')
+    assert (await findings())["credentials"]["text"] == "none is needed"
+
+
 async def test_a_credential_that_cannot_be_handed_over_is_found() -> None:
     configure(LIVE)
     credentials.prepare("sim")
