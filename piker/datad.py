@@ -96,8 +96,7 @@ class Datad:
         archive: Archive,
         days: Mapping[int, int] = windows.DAYS,
     ) -> None:
-        history = paths.state_of("datad") / "history" / provider.name
-        self._recording = Recording(history, service.changed)
+        self._recording = Recording(paths.history() / provider.name, service.changed)
         keeping = Storekeeping(
             provider.name, archive, self._recording.files, self._resolve, self._newest
         )
@@ -451,8 +450,7 @@ async def open_datad(service: Service) -> AsyncIterator[Datad]:
             logger.exception("open_venue failed")
             reason = f"open_venue: {type(error).__name__}: {error}"
             raise Refused(BrokenProvider(provider=name, reason=reason)) from error
-        directory = paths.state_of("datad") / "history"
-        archive = await stack.enter_async_context(open_archive(directory, name))
+        archive = await stack.enter_async_context(open_archive(paths.history(), name))
         datad = Datad(
             service,
             provider,

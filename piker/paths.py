@@ -110,6 +110,11 @@ def state_of(daemon: str) -> Path:
     return old if old.is_dir() and not usual.is_dir() else usual
 
 
+def history() -> Path:
+    """Where bars and ticks are kept, in a directory a provider."""
+    return state_of("datad") / "history"
+
+
 def units_directory() -> Path:
     """The unit files: PIKER_UNITS, else beside the package in a checkout, else as installed."""
     given = _from_environment("PIKER_UNITS")

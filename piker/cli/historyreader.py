@@ -29,11 +29,9 @@ def main() -> None:
     asked = Asked.decoded(words)
     try:
         read = foreign.read(Path(path), asked, int(now_ns))
-    except BadFile as error:
-        _say(msgspec.json.encode(Found(problem=str(error))))
-        return
-    except OSError as error:
-        _say(msgspec.json.encode(Found(problem=error.strerror or str(error))))
+    except (BadFile, OSError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+        _say(msgspec.json.encode(Found(problem=problem)))
         return
     places = list(_places(read.rows.times_ns, int(capacity)))
     _say(msgspec.json.encode(_found(read, places, asked.period_s * NS)))

@@ -114,7 +114,7 @@ def places(whose: Whose) -> Iterator[Place]:
     for daemon in ("emsd", "paperboi"):
         its = f"piker-{daemon}" if system else me
         yield _place(paths.state_of(daemon), its, private=True, link=True)
-    for each in sorted((paths.state_of("datad") / "history").glob("*/")):
+    for each in sorted(paths.history().glob("*/")):
         yield _place(each, "piker-datad" if system else me, private=True)
 
 

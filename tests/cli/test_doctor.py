@@ -119,7 +119,7 @@ async def test_places_that_are_open_are_found_and_its_commands_mend_them(home: P
     credentials.keep("sim", "token", b"a secret")
     configure("")
     paths.state_of("emsd").mkdir()
-    history = paths.state_of("datad") / "history" / "sim"
+    history = paths.history() / "sim"
     history.mkdir(parents=True)
     opened = [
         home / "run",

@@ -53,7 +53,7 @@ def venue() -> Venue:
 @pytest.fixture
 async def archive(home: Path, venue: Venue) -> AsyncIterator[Archive]:
     """Of a datad that listens where one does."""
-    directory = paths.state_of("datad") / "history"
+    directory = paths.history()
     async with open_archive(directory, "fake") as opened, a_datad(opened, venue):
         yield opened
 

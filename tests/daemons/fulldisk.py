@@ -145,7 +145,7 @@ def check() -> None:
 
 
 def _files() -> BarFiles:
-    return BarFiles(paths.state_of("datad") / "history", "fake")
+    return BarFiles(paths.history(), "fake")
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ async def test_a_backfill_that_is_killed_at_random_ends_as_one_that_is_not(home:
     now_ns, at, environment = clock.wall_ns(), random.Random(SEED), install(home)
     from_ns = now_ns // NS * NS - KILLS * 4 * MOST * FRAME_S * NS
     call = Backfill(market="eurusd", period_s=1, from_ns=from_ns)
-    files = BarFiles(paths.state_of("datad") / "history", "fake")
+    files = BarFiles(paths.history(), "fake")
     known: list[tuple[int, int]] = []
     for _ in range(KILLS):
         async with a_daemon("datad", "fake", environment=environment) as daemon:
@@ -165,7 +165,7 @@ async def test_a_backfill_that_is_killed_in_a_write_loses_nothing_that_was_writt
     at, environment = random.Random(SEED), install(home)
     from_ns = clock.wall_ns() // NS * NS - KILLS * 4 * MOST * FRAME_S * NS
     call = Backfill(market="eurusd", period_s=1, from_ns=from_ns)
-    files = BarFiles(paths.state_of("datad") / "history", "fake")
+    files = BarFiles(paths.history(), "fake")
     known: list[tuple[int, int]] = []
     for point, _ in zip(cycle(UNFINISHED_AT), range(KILLS), strict=False):
         told = {**environment, "KILL_AT": f"{point} {at.randint(1, MOST)}"}

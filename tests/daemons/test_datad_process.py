@@ -51,7 +51,7 @@ async def some_bars_are_final(daemon: Running) -> None:
 
 def on_disk() -> list[Bar]:
     """What is kept."""
-    files = BarFiles(paths.state_of("datad") / "history", "replay")
+    files = BarFiles(paths.history(), "replay")
     return bars_of(files.read(Series(EURUSD, 1), 0, 2**62))
 
 

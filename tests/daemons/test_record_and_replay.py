@@ -38,7 +38,7 @@ ENOUGH = 300
 
 def where() -> Path:
     """Where datad@sim records the market."""
-    return tickfiles.ticks_of(paths.state_of("datad") / "history" / "sim", RECORDED)
+    return tickfiles.ticks_of(paths.history() / "sim", RECORDED)
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ DAY, NEXT_DAY = "2027-01-15", "2027-01-16"
 
 def provided() -> Path:
     """Where the provider's history is."""
-    return paths.state_of("datad") / "history" / "fake"
+    return paths.history() / "fake"
 
 
 def where() -> Path:

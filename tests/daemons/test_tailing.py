@@ -44,7 +44,7 @@ def at(second: int) -> int:
 
 @pytest.fixture
 async def archive() -> AsyncIterator[Archive]:
-    async with open_archive(paths.state_of("datad") / "history", "fake") as archive:
+    async with open_archive(paths.history(), "fake") as archive:
         yield archive
 
 
