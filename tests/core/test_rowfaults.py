@@ -1,8 +1,13 @@
 """Which rows can be bars."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from piker.core import rowfaults
 from piker.core.rowfaults import BadRow, Fault, Rules, faults, told
 from tests.store.bars import JULY, JUNE, MINUTE, minutes
 
@@ -74,3 +79,38 @@ def test_mids_have_no_volume() -> None:
     rows["volume"][1], rows["trades"][1] = 0, 0
     (told_,) = bad(rows)
     assert told_ == (0, JUNE + MINUTE, "derived, but with volume 10 and 2 trades")
+
+
+PRICES = [np.nan, np.inf, -np.inf, -1.0, -0.0, 0.5, 1.5, 1.75, 3.0, 1e308, -1e308]
+TIMES = [-(2**63), -MINUTE, 0, JUNE, JUNE + 1, JUNE + 2 * MINUTE, JULY - MINUTE, JULY, 2**62]
+ODD: dict[str, list[Any]] = {
+    "time_ns": TIMES,
+    "open": PRICES,
+    "high": PRICES,
+    "low": PRICES,
+    "close": PRICES,
+    "volume": [np.nan, np.inf, -1.0, 0.0, 1e308],
+    "trades": [-1, 0, 2**62],
+    "flags": [0, 1, 2, 3],
+}
+ODDLY = st.sampled_from(sorted(ODD)).flatmap(
+    lambda name: st.tuples(st.integers(0, 4), st.just(name), st.sampled_from(ODD[name]))
+)
+
+
+@given(st.lists(ODDLY, max_size=3), st.sampled_from([KEPT, FOREIGN]), st.integers(1, 5))
+@example([], FOREIGN, 5)
+@example([(0, "open", 1e308), (1, "open", 1e308)], KEPT, 2)
+@example([(2, "time_ns", JUNE + 2 * MINUTE)], FOREIGN, 1)
+@example([(2, "time_ns", JUNE + 2 * MINUTE)], FOREIGN, 2)
+def test_rows_of_which_none_has_a_fault_are_those_that_are_seen_to_be_sound_at_once(
+    changed: list[tuple[int, str, float]], rules: Rules, size: int
+) -> None:
+    rows = minutes(1, 2, 3, 4, 6)
+    for at, name, value in changed:
+        rows[name][at] = value
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rowfaults, "BLOCK", size)
+        found = faults(rows, rules)
+        patch.setattr(rowfaults, "_are_sound", lambda *_: False)
+        assert faults(rows, rules).tolist() == found.tolist()
