@@ -1,12 +1,10 @@
-"""piker history import: bars of somebody else's into a datad's store, against polars' own write.
-
-Ten million rows a run: one of each is enough.
-"""
+"""piker history import: bars of somebody else's into a datad's store, against polars' own write."""
 
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +19,8 @@ FROM_NS = 25 * 365 * 1440 * MINUTE_NS
 
 
 def run() -> Iterator[Result]:
-    """A Parquet file and a CSV file, each to a market of its own."""
-    frame = _frame()
+    """A Parquet file and a CSV file, each time to a market of its own."""
+    frame, numbers = _frame(), count()
     with rig() as made:
         made.start_daemon("piker.datad", "burst")
         for kind in ("parquet", "csv"):
@@ -30,13 +28,12 @@ def run() -> Iterator[Result]:
             _write(frame, file, kind)
             yield compare(
                 "history_import",
-                f"{ROWS:,} minutes, {kind}, one run",
+                f"{ROWS:,} minutes, {kind}",
                 "s",
-                lambda file=file: _import(made, file),  # type: ignore[misc]
+                lambda file=file: _import(made, file, next(numbers)),  # type: ignore[misc]
                 "polars' write of the same",
                 lambda file=file, kind=kind: _write(frame, file, kind),  # type: ignore[misc]
                 more_is_better=False,
-                rounds=1,
             )
 
 
@@ -66,9 +63,9 @@ def _write(frame: pl.DataFrame, file: Path, kind: str) -> float:
     return time.perf_counter() - began
 
 
-def _import(made: Rig, file: Path) -> float:
+def _import(made: Rig, file: Path, number: int) -> float:
     """By the command, from its start to its end, seconds."""
-    market = f"{file.suffix[1:]}.bench.burst"
+    market = f"m{number}.bench.burst"
     words = ("history", "import", str(file), "--market", market, "--period", "1m")
     began = time.perf_counter()
     done = subprocess.run(
