@@ -18,11 +18,13 @@ backfilled beats live, and live imported; then the later written, a venue's corr
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from piker.core.bars import DERIVED, ROW
 from piker.core.rows import Columns, fill, whole
 from piker.core.spans import Pair
+from piker.store.atonce import at_once
 from piker.store.parquet import Damaged
 
 if TYPE_CHECKING:
@@ -94,13 +96,16 @@ def rows_of(frame: "pl.DataFrame") -> "np.ndarray":
     import numpy as np
 
     rows = np.empty(len(frame), dtype=ROW)
-    begin = 0
-    for length in frame["time"].chunk_lengths():  # of a whole column numpy would have a copy
+
+    def put(begin: int, length: int) -> None:
         chunk = frame.slice(begin, length)
         columns = {name: _values(chunk, name) for name in (*FLOATS, "trades")}
         columns |= {"time_ns": times_ns(chunk), "flags": _values(chunk, "derived")}
         fill(rows[begin : begin + length], columns)
-        begin += length
+
+    lengths = frame["time"].chunk_lengths()  # of a whole column numpy would have a copy
+    begins = accumulate(lengths, initial=0)
+    at_once(lambda chunk: put(*chunk), list(zip(begins, lengths, strict=False)))
     return rows
 
 
