@@ -90,7 +90,7 @@ class Lent:
 
 
 def columns_in(fd: int, capacity: int) -> Columns:
-    """Columns for so many rows in the memory of a descriptor. Raises OSError."""
+    """Columns for so many rows in the memory of a descriptor. Raises OSError or ValueError."""
     import numpy as np
 
     size = capacity * ROW_BYTES

@@ -421,8 +421,9 @@ def _broken(path: Path, message: str, kind: type[Struct], prefix: str) -> Broken
     """msgspec's message taken apart: "Expected `int`, got `str` - at `$.datad.keep`"."""
     problem, _, where = message.partition(" - at `$")
     if problem.startswith("Invalid enum value "):
-        allowed = ", ".join(_words(inspect.type_info(kind), re.findall(r"\w+", where)))
-        problem = f"expected one of {allowed}, was {problem.split(maxsplit=3)[3]}"
+        names = [each for each in re.findall(r"[^.\[\]`]+", where) if not each.isdigit()]
+        if allowed := ", ".join(_words(inspect.type_info(kind), names)):
+            problem = f"expected one of {allowed}, was {problem.split(maxsplit=3)[3]}"
     named = re.search(r"unknown field `([^`]+)`", problem)
     parts = [prefix, where.strip("`."), named[1] if named else ""]
     return broken(path, ".".join(filter(None, parts)), problem)
@@ -431,7 +432,11 @@ def _broken(path: Path, message: str, kind: type[Struct], prefix: str) -> Broken
 def _words(kind: inspect.Type, names: Sequence[str]) -> Iterator[str]:
     """Those that may stand below these names: of a choice of words."""
     match kind:
-        case inspect.Metadata(type=inner) | inspect.DictType(value_type=inner):
+        case (
+            inspect.Metadata(type=inner)
+            | inspect.DictType(value_type=inner)
+            | inspect.VarTupleType(item_type=inner)
+        ):
             yield from _words(inner, names)
         case inspect.UnionType(types=kinds):
             for either in kinds:

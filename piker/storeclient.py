@@ -126,7 +126,7 @@ async def _table(provider: str, call: Table) -> tuple[TableReply, BarReader]:
 
 
 class LentRows(NamedTuple):
-    """Memory to put rows in (piker/barmemory.py); the descriptor is closed by who has it lent."""
+    """Memory to put rows in (piker/barmemory.py), until the import ends."""
 
     fd: int
     capacity: int

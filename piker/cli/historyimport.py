@@ -1,7 +1,7 @@
 """piker history import: bars out of somebody else's file.
 
-The file is read here, where the person may read it, and checked, while datad makes itself ready; it
-checks again what it keeps.
+The file is read as the person may read it, and checked, while datad makes itself ready; it checks
+again what it keeps.
 """
 
 from collections.abc import Mapping, Sequence

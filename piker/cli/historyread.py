@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,10 @@ import trio
 
 from piker.store.foreignwords import Asked, BadFile, Found
 from piker.storeclient import LentRows
+
+
+class ReaderKilled(Exception):
+    """The process was ended by a signal, which the text names."""
 
 
 class Reader:
@@ -30,7 +34,10 @@ class Reader:
 
     async def found(self) -> Found:
         """What is in it. Raises BadFile."""
-        found = msgspec.json.decode(await self._line(), type=Found)
+        try:
+            found = msgspec.json.decode(await self._line(), type=Found)
+        except ReaderKilled as error:
+            raise BadFile(f"it is torn or damaged: reading it ended with {error}") from error
         if found.problem:
             raise BadFile(found.problem)
         return found
@@ -39,13 +46,15 @@ class Reader:
         """Have one of its pieces be in the memory that was lent. Raises BadFile."""
         assert self.process.stdin, "expected to be asked"
         try:
-            await self.process.stdin.send_all(b"%d\n" % number)
-        except trio.BrokenResourceError:
-            raise await self._ended() from None
-        await self._line()
+            with suppress(trio.BrokenResourceError):
+                await self.process.stdin.send_all(b"%d\n" % number)
+            await self._line()
+        except ReaderKilled as error:
+            what = "not all of it was handed in; import it again"
+            raise BadFile(f"who reads it was ended with {error}: {what}") from error
 
     async def _line(self) -> bytes:
-        """What is said next. Raises BadFile."""
+        """What is said next. Raises ReaderKilled, or RuntimeError if the reader has failed."""
         assert self.process.stdout, "expected it to be heard"
         while b"\n" not in self._said:
             more = await self.process.stdout.receive_some()
@@ -58,8 +67,7 @@ class Reader:
     async def _ended(self) -> Exception:
         status = await self.process.wait()
         if status < 0:
-            name = signal.Signals(-status).name
-            return BadFile(f"it is torn or damaged: reading it ended with {name}")
+            return ReaderKilled(signal.Signals(-status).name)
         told = os.pread(self._errors, 1 << 16, 0).decode(errors="replace")
         return RuntimeError(f"expected {self._path} to be read, was {told}")
 
@@ -82,6 +90,9 @@ async def reading(path: Path, asked: Asked, now_ns: int, lent: LentRows) -> Asyn
         finally:
             process.kill()
             with trio.CancelScope(shield=True):
+                for pipe in (process.stdin, process.stdout):
+                    assert pipe, "expected both"
+                    await pipe.aclose()
                 await process.wait()
     finally:
         os.close(errors)

@@ -184,6 +184,8 @@ def _are_sound(block: "Mapping[str, np.ndarray]", rules: Rules, newest_ns: int) 
     """
     import numpy as np
 
+    if block["flags"].any():
+        return False
     open_, high, low, close = (block[name] for name in PRICES)
     volume, trades = (block[name] for name in SIZES)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -192,7 +194,6 @@ def _are_sound(block: "Mapping[str, np.ndarray]", rules: Rules, newest_ns: int) 
         finite
         and volume.min() >= 0
         and trades.min() >= 0
-        and not block["flags"].any()
         and (low <= np.minimum(open_, close)).all()
         and (high >= np.maximum(open_, close)).all()
         and (not rules.foreign or low.min() >= 0)

@@ -298,16 +298,17 @@ class _Why:
 
     def _no_number(self, texts: Mapping[str, Any]) -> str:
         for name, column in self._chosen.items():
-            if name in NUMBERS and not _is_number(texts[column]):
+            if name in NUMBERS and not _is_number(texts[column], name):
                 return f"{name}: expected a number, was {_shown(texts[column])}"
         return ""
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object, name: Field) -> bool:
     try:
-        return bool(np.isfinite(float(cast("float", value))))
+        number = abs(float(cast("float", value)))
     except (TypeError, ValueError):
         return False
+    return number < (MANY if name == "trades" else float("inf"))
 
 
 def _shown(value: object) -> str:

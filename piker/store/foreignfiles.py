@@ -124,6 +124,9 @@ class CsvFile:
 
 def opened(path: Path) -> ParquetFile | CsvFile:
     """What a file is. Raises BadFile or OSError."""
+    if not (path.is_file() or path.is_dir()):
+        path.stat()
+        raise BadFile("expected a file, was something else")
     begins = _begins(path)
     if not begins:
         raise BadFile("it is empty")

@@ -172,7 +172,7 @@ def _are_numbers(raw: "pl.Series") -> bool:
 def _middle(raw: "pl.Series") -> float:
     """One row that is bad doesn't move it; of very many, some tell it."""
     there = raw.drop_nulls()
-    some = there.gather_every(len(there) // LOOKED_AT + 1)
+    some = there.gather_every(len(there) // LOOKED_AT or 1)
     return float(cast("float", some.median() or 0))
 
 

@@ -78,14 +78,26 @@ async def test_a_piece_is_put_where_it_is_asked_for_in_any_order(
         assert memory["time_ns"].tolist() == times_ns[:3]
 
 
-async def test_a_reader_that_is_killed_while_rows_are_put_is_a_sentence(
+async def test_a_reader_that_is_killed_is_a_sentence_and_whether_rows_were_handed_in(
     tmp_path: Path, lent: LentRows
 ) -> None:
     async with reading(a_file(tmp_path, JUNE), MINUTES, NOW, lent) as reader:
+        reader.process.send_signal(signal.SIGKILL)
+        with pytest.raises(BadFile, match="it is torn or damaged: reading it ended with SIGKILL"):
+            await reader.found()
+    async with reading(a_file(tmp_path, JUNE), MINUTES, NOW, lent) as reader:
         await reader.found()
-        reader.process.kill()
-        with pytest.raises(BadFile, match="reading it ended with SIGKILL"):
+        reader.process.send_signal(signal.SIGKILL)
+        with pytest.raises(BadFile, match="was ended with SIGKILL: not all of it was handed in"):
             await reader.put(0)
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/null", "fifo"])
+async def test_what_is_no_file_is_not_read(name: str, tmp_path: Path, lent: LentRows) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    async with reading(tmp_path / name, MINUTES, NOW, lent) as reader:
+        with pytest.raises(BadFile, match="expected a file, was something else"):
+            await reader.found()
 
 
 async def test_a_reader_that_fails_says_what_it_said(tmp_path: Path) -> None:
@@ -99,7 +111,15 @@ async def test_a_reader_that_fails_says_what_it_said(tmp_path: Path) -> None:
         os.close(closed.fd)
 
 
-async def test_a_reader_ends_with_who_asked_it(tmp_path: Path, lent: LentRows) -> None:
+async def test_a_reader_ends_with_what_it_was_asked_for(tmp_path: Path, lent: LentRows) -> None:
     async with reading(a_file(tmp_path, JUNE), MINUTES, NOW, lent) as reader:
         await reader.found()
     assert reader.process.returncode == -signal.SIGKILL
+
+
+async def test_a_reader_ends_with_who_asks_it(tmp_path: Path, lent: LentRows) -> None:
+    async with reading(a_file(tmp_path, JUNE), MINUTES, NOW, lent) as reader:
+        await reader.found()
+        assert reader.process.stdin
+        await reader.process.stdin.aclose()
+        assert await reader.process.wait() == 0

@@ -32,6 +32,7 @@ class Gateway(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     account: Annotated[str, Meta(description="whose it is")] = ""
     rate_hz: Annotated[float, Meta(description="how often it is asked")] = 1.0
     data: Annotated[Data | None, Meta(description="what is shown")] = None
+    some: Annotated[tuple[Data, ...], Meta(description="what else is shown")] = ()
     of: Annotated[dict[str, Shown], Meta(description="of a market: other")] = field(
         default_factory=dict
     )
@@ -150,7 +151,12 @@ def test_a_mistake_in_a_providers_table_is_named_with_its_file_and_key(
 
 
 @pytest.mark.parametrize(
-    ("text", "key"), [('data = "slow"', "data"), ('of."a.b".kind = "slow"', "of[...].kind")]
+    ("text", "key"),
+    [
+        ('data = "slow"', "data"),
+        ('of."a.b".kind = "slow"', "of[...].kind"),
+        ('some = ["live", "slow"]', "some[1]"),
+    ],
 )
 def test_of_a_choice_of_words_those_are_told_that_may_stand_there(
     home: Path, text: str, key: str

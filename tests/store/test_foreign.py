@@ -148,6 +148,16 @@ def test_a_gzipped_file_is_read_as_it_is(file: Path) -> None:
     assert len(foreign.read(file, HOUR, NOW_NS).rows) == 1
 
 
+@pytest.mark.parametrize("number", ["x", 2**62])
+def test_a_number_of_trades_that_is_none_is_named_where_there_is_no_volume(
+    file: Path, number: object
+) -> None:
+    text = f"time,open,high,low,close,trades\n2017-01-01T22:00:00Z,1,1,1,1,{number}\n"
+    assert [each.why for each in of(file, text).bad] == [
+        f"trades: expected a number, was '{number}'"
+    ]
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12))
 def test_order_is_that_of_the_whole_file(
     tmp_path_factory: pytest.TempPathFactory, hours: list[int]
