@@ -136,7 +136,7 @@ class Job:
             left_s=progress.left_ns / NS,
             share=progress.share if self.filling else 0.0,
             per_minute=progress.per_minute,
-            eta_s=progress.eta_s if self.filling else None,
+            eta_s=progress.eta_s if self.filling and not self.paused else None,
             unavailable=self.unavailable[-SHOWN:],
             note=note,
         )
@@ -295,10 +295,12 @@ class Backfills:
         """From where it is now; what was under way isn't waited for."""
         job.scope.cancel()
         job.scope = trio.CancelScope()
-        job.to_ns = clock.wall_ns()
-        job.filling, job.failure, job.forgotten = None, "", False
+        job.failure, job.forgotten = "", False
+        waits = job.paused and job.read_from_ns is None
+        if not waits:
+            job.to_ns, job.filling = clock.wall_ns(), None
         job.tell()
-        if self._nursery and not (job.paused and job.read_from_ns is None):
+        if self._nursery and not waits:
             self._nursery.start_soon(self._fill, job, job.scope)
 
     # --- one job

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -20,7 +21,10 @@ from piker.core.bars import NS
 from piker.core.spans import Pair
 from piker.store import foreign
 from piker.store.foreign import Foreign
-from piker.store.foreignwords import Asked, BadFile, Found, Piece
+from piker.store.foreignwords import Asked, Bad, BadFile, Found, Piece
+
+MAX_TEXT: Final = 1000
+"""Characters of one text for people."""
 
 
 def main() -> None:
@@ -31,7 +35,7 @@ def main() -> None:
         read = foreign.read(Path(path), asked, int(now_ns))
     except (BadFile, OSError) as error:
         problem = getattr(error, "strerror", None) or str(error)
-        _say(msgspec.json.encode(Found(problem=problem)))
+        _say(msgspec.json.encode(Found(problem=_plain(problem))))
         return
     places = list(_places(read.rows.times_ns, int(capacity)))
     _say(msgspec.json.encode(_found(read, places, asked.period_s * NS)))
@@ -57,10 +61,16 @@ def _found(read: Foreign, places: list[Pair], period_ns: int) -> Found:
             for (begin, end), from_ns, to_ns in zip(places, begins, ends, strict=True)
         ),
         read=read.read,
-        bad=read.bad,
+        bad=tuple(Bad(each.where, _plain(each.why)) for each in read.bad),
         counts=read.counts,
-        guessed=read.guessed,
+        guessed=tuple(map(_plain, read.guessed)),
     )
+
+
+def _plain(text: str) -> str:
+    """What a file has in it is in it, too: short, and nothing that a terminal goes by."""
+    some = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:MAX_TEXT])
+    return some if len(text) <= MAX_TEXT else f"{some}…"
 
 
 def _places(times_ns: np.ndarray, capacity: int) -> Iterator[Pair]:

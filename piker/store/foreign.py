@@ -253,8 +253,11 @@ def _counted(trades: np.ndarray, volume: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _trues(column: "pl.Series") -> np.ndarray:
+    """Raises BadFile if there can't be any."""
     import polars as pl
 
+    if column.dtype.is_nested():
+        raise BadFile(f"{column.name}: expected true or false, was {column.dtype}")
     words = column.cast(pl.String, strict=False).str.to_lowercase()
     return words.is_in(["true", "1"]).fill_null(value=False).to_numpy()
 
@@ -264,10 +267,13 @@ def _numbers(column: "pl.Series") -> Numbers:
     import polars as pl
     from polars.exceptions import PolarsError
 
+    problem = f"{column.name}: expected numbers, was {column.dtype}"
+    if column.dtype.is_nested():
+        raise BadFile(problem)
     try:
         return Numbers(column.cast(pl.Float64, strict=False).fill_null(float("nan")))
     except PolarsError as error:
-        raise BadFile(f"{column.name}: expected numbers, was {column.dtype}") from error
+        raise BadFile(problem) from error
 
 
 # --- what is told of bad rows

@@ -92,6 +92,18 @@ async def test_a_reader_that_is_killed_is_a_sentence_and_whether_rows_were_hande
             await reader.put(0)
 
 
+async def test_what_a_file_says_is_told_short_and_without_what_a_terminal_goes_by(
+    tmp_path: Path, lent: LentRows
+) -> None:
+    path = tmp_path / "theirs.csv"
+    path.write_text("\x1b[31mred," + "many," * 1_000 + "\n1,2\n")
+    async with reading(path, MINUTES, NOW, lent) as reader:
+        with pytest.raises(BadFile) as told:
+            await reader.found()
+    assert r"has \x1b[31mred, many, " in str(told.value)
+    assert len(str(told.value)) < 1_100
+
+
 @pytest.mark.parametrize("name", ["/dev/stdin", "/dev/null", "fifo"])
 async def test_what_is_no_file_is_not_read(name: str, tmp_path: Path, lent: LentRows) -> None:
     os.mkfifo(tmp_path / "fifo")

@@ -211,6 +211,20 @@ async def test_a_paused_backfill_asks_nothing_also_after_a_restart(tmp_path: Pat
         assert await is_true(archive, -100, -2)
 
 
+async def test_a_paused_backfill_tells_how_far_it_came(tmp_path: Path) -> None:
+    past = Past(pace=Pace(rates=(Rate(questions=1, per_s=10),)))
+    async with a_store(tmp_path, past) as (desk, _):
+        async with aclosing(desk.board.client(DATA).replies(back(100), BackfillReply)) as replies:
+            async for reply, _ in replies:
+                if reply.rows:
+                    break
+        paused = await first(desk, to_do(order="pause"))
+        assert (paused.state, paused.eta_s, paused.rows) == ("paused", None, reply.rows)
+        assert (paused.share, paused.settled_from_ns) == (reply.share, reply.settled_from_ns)
+        assert 0 < paused.share < 1
+        assert (await told(desk, to_do(order="resume")))[-1].state == "done"
+
+
 async def test_a_forgotten_backfill_is_over(tmp_path: Path) -> None:
     async with a_store(tmp_path) as (desk, archive):
         desk.venue.past.hold()

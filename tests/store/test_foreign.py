@@ -148,6 +148,19 @@ def test_a_gzipped_file_is_read_as_it_is(file: Path) -> None:
     assert len(foreign.read(file, HOUR, NOW_NS).rows) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("open", "numbers"), ("volume", "numbers"), ("partial", "true or false")],
+)
+@pytest.mark.parametrize("nested", [pl.struct("low", "high"), pl.concat_list("low", "high")])
+def test_a_column_of_columns_or_lists_is_refused(
+    file: Path, nested: pl.Expr, name: str, problem: str
+) -> None:
+    frame = pl.DataFrame({"time": [FIRST_NS], "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0})
+    with pytest.raises(BadFile, match=f"^{name}: expected {problem}, was (Struct|List)"):
+        of_frame(file, frame.with_columns(nested.alias(name)))
+
+
 @pytest.mark.parametrize("number", ["x", 2**62])
 def test_a_number_of_trades_that_is_none_is_named_where_there_is_no_volume(
     file: Path, number: object
