@@ -38,6 +38,8 @@ async def test_who_waits_goes_on_when_emsd_was_killed(suite: Supervisor) -> None
     line = f"sell {MARKET} 1000 --dark 1.0 --account paper --wait --json --oid waited"
     async with running(*line.split()) as command:
         await command.line(lambda line: '"event":"Armed"' in line)
+        assert (await piker("amend", "waited", "--size", "900", "--yes")).status == 0
+        await command.line(lambda line: '"event":"Amend' in line)  # it listens by now
         os.kill(pid_of(suite, "emsd.service"), signal.SIGKILL)
         assert (await piker("cancel", "waited")).status == 0
         status, out, err = await command.ended()
