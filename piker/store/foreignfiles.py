@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import stat
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -124,8 +125,8 @@ class CsvFile:
 
 def opened(path: Path) -> ParquetFile | CsvFile:
     """What a file is. Raises BadFile or OSError."""
-    if not (path.is_file() or path.is_dir()):
-        path.stat()
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to open a directory is an OSError
         raise BadFile("expected a file, was something else")
     begins = _begins(path)
     if not begins:

@@ -123,6 +123,9 @@ class Heard(Struct, frozen=True, kw_only=True):
 class Looks(trio.abc.Instrument):
     """When it was looked whether something has come: at each turn of the loop."""
 
+    def __init__(self) -> None:
+        self._last = self._before = -inf
+
     @asynccontextmanager
     async def going_on(self) -> AsyncIterator[None]:
         """Have it looked every LOOK_S. Where time is virtual who sends makes a turn of the loop."""
@@ -135,9 +138,6 @@ class Looks(trio.abc.Instrument):
                 nursery.cancel_scope.cancel()
         finally:
             trio.lowlevel.remove_instrument(self)
-
-    def __init__(self) -> None:
-        self._last = self._before = -inf
 
     def after_io_wait(self, timeout: float) -> None:
         """A turn begins."""
