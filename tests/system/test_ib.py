@@ -14,10 +14,10 @@ from machine import USER, Machine, wait_until
 
 from piker import log
 from tests.fakes.gateway.actions import Move
-from tests.system.attacking import HOME, OF_A_USER, OF_THE_SYSTEM, Manager, install
+from tests.system import clients
+from tests.system.attacking import OF_A_USER, OF_THE_SYSTEM, Manager, install
 from tests.system.conftest import prepared
 from tests.system.gateways import HOSTILE_REF, MARKET, SYMBOL, Gateway, House
-from tests.system.test_upgrade import ASKER
 from tests.system.trading import life_of
 
 pytestmark = pytest.mark.system
@@ -226,7 +226,8 @@ def test_an_upgrade_loses_no_order_and_no_call(
 ) -> None:
     house = at_work(machine, OF_A_USER)
     before, pids = standing(house), house.pids(*DAEMONS)
-    start_asking(house)
+    asked = [f"{house.sockets}/{each}.sock" for each in ("emsd/view", "emsd/trade", "datad/ib")]
+    clients.start_asker(machine, asked)
     machine.install(next_version(package.fast, tmp_path))
     wait_until(lambda: not {*house.pids(*DAEMONS).values()} & {"0", *pids.values()}, "all, anew")
     house.await_price(USUAL + 1)
@@ -237,22 +238,13 @@ def test_an_upgrade_loses_no_order_and_no_call(
     assert steps(house, "Stopping")[-3:] == ["emsd", "brokerd@ib", "ibgw@live"]
     assert steps(house, "Starting")[-3:] == ["ibgw@live", "brokerd@ib", "emsd"]
     assert steps(house, "Starting")[-5:-3] == ["iblane@live", "datad@ib"]
-    asked = machine.run(["cat", f"{HOME}/asked"]).stdout.splitlines()
-    assert [each for each in asked if not each.endswith(' ""]')] == []
+    assert clients.failures(machine) == []
 
 
 def steps(house: House, verb: str) -> list[str]:
     """Of which of the daemons a user's manager said so, in order."""
     told = house.machine.run(["journalctl", "--user", "--output=cat"], user=USER).stdout
     return re.findall(rf"^{verb} ({'|'.join(DAEMONS)})\.service", told, re.MULTILINE)
-
-
-def start_asking(house: House) -> None:
-    """Have a client ask emsd and datad again and again, each time over a new connection."""
-    paths = [f"{house.sockets}/{each}.sock" for each in ("emsd/view", "emsd/trade", "datad/ib")]
-    run = ["systemd-run", "--quiet", f"--uid={USER}", "python3", "-c", ASKER, f"{HOME}/asked"]
-    house.machine.run([*run, *paths])
-    wait_until(lambda: house.machine.exists(f"{HOME}/asked"), "a client that asks")
 
 
 def test_a_power_cut_loses_and_doubles_no_order(machine: Machine) -> None:

@@ -1,8 +1,7 @@
 """What outlives an upgrade, a boot, and the restart of each daemon: orders, bars, clients."""
 
 import itertools
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import pytest
 from deb import Package, next_version
-from machine import RUNTIME_DIRECTORY, USER, Machine, wait_until
+from machine import USER, Machine, wait_until
 
 from piker.sharedbars import BarReader
+from tests.system import clients
 from tests.system.asking import SOCKETS
 from tests.system.trading import (
     DARK,
@@ -38,29 +38,7 @@ DAEMONS = (
 ORDERS = {OIDS[1]: "open", OIDS[2]: "held", OIDS[4]: "open"}
 """One that rests on paper, a dark one, one that rests at the simulated venue: how they stand."""
 
-# Asks again and again, over a new connection each time, and writes down what became of it.
-ASKER = """
-import json, socket, sys, time
-out = open(sys.argv[1], "w", buffering=1)
-call = b'{"method": "piker.Service.Health", "parameters": {}}\\0'
-while True:
-    for path in sys.argv[2:]:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(60)
-            reply = b""
-            try:
-                connection.connect(path)
-                connection.sendall(call)
-                while not reply.endswith(b"\\0"):
-                    reply += connection.recv(65536) or sys.exit(f"{path} hung up")
-                problem = json.loads(reply[:-1]).get("error", "")
-            except OSError as error:
-                problem = str(error)
-        print(json.dumps([path, time.monotonic(), problem]), file=out)
-    time.sleep(0.02)
-"""
 ASKED = ("emsd/view", "emsd/trade", "datad/replay")
-HOME = f"/home/{USER}"
 
 
 def open_for_all(machine: Machine, also: str) -> None:
@@ -78,7 +56,7 @@ class Manager:
     systemctl: Callable[..., str]
     show: Callable[[Machine, str, str], str]
     sockets: str
-    command: str
+    command: Sequence[str]
 
 
 MANAGERS = {
@@ -87,14 +65,14 @@ MANAGERS = {
         systemctl=Machine.systemctl_user,
         show=Machine.show,
         sockets=SOCKETS,
-        command="piker",
+        command=["piker"],
     ),
     "system": Manager(
         set_up=open_for_all,
         systemctl=Machine.systemctl,
         show=Machine.show_system,
         sockets=OF_SYSTEM,
-        command="piker --system",
+        command=["piker", "--system"],
     ),
 }
 
@@ -142,33 +120,26 @@ class Desk:
 
     def start_clients(self) -> None:
         """One that asks, over a new connection each time; one that follows the orders."""
-        follow = f"exec {self.manager.command} orders --follow --json >{HOME}/followed"
-        self._run("asker", "python3", "-c", ASKER, f"{HOME}/asked", *self._asked)
-        self._run("follower", "sh", "-c", follow)
-        wait_until(lambda: len(self.read("followed")) >= len(ORDERS), "a client that follows")
-        wait_until(lambda: len(self.read("asked")) > len(ASKED), "a client that asks")
-
-    def _run(self, name: str, *command: str) -> None:
-        run = ["systemd-run", "--quiet", f"--unit={name}", f"--uid={USER}"]
-        run += [f"--setenv=XDG_RUNTIME_DIR={RUNTIME_DIRECTORY}"]
-        self.machine.run([*run, *command])
+        follow = [*self.manager.command, "orders", "--follow", "--json"]
+        clients.start(self.machine, "follower", *follow)
+        wait_until(lambda: len(self.followed()) >= len(ORDERS), "a client that follows")
+        clients.start_asker(self.machine, self._asked)
 
     @property
     def _asked(self) -> list[str]:
         return [f"{self.manager.sockets}/{each}.sock" for each in ASKED]
 
-    def read(self, name: str) -> list[Any]:
-        """The lines that a client has written."""
-        text = self.machine.run(["cat", f"{HOME}/{name}"]).stdout
-        return [json.loads(line) for line in text.splitlines() if line.endswith(("]", "}"))]
+    def followed(self) -> list[Any]:
+        """What the client that follows was told."""
+        return clients.written(self.machine, "follower")
 
     def failures(self) -> list[Any]:
         """The calls that were not answered."""
-        return [each for each in self.read("asked") if each[2]]
+        return clients.failures(self.machine)
 
     def longest_wait_s(self) -> float:
         """The longest time from one answer of a daemon to its next."""
-        asked = self.read("asked")
+        asked = clients.written(self.machine, "asker")
         times: list[list[float]] = [
             [at for path, at, _ in asked if path == each] for each in self._asked
         ]
@@ -260,7 +231,7 @@ def test_an_upgrade_loses_no_order_no_call_and_no_bar_that_was_seen(
     assert after.bars(100_000)[: len(kept)] == kept
     assert len(holes(after)) == 1
     assert rows_in_holes(after) == []
-    told = [each["seq"] for each in desk.read("followed") if each["event"]]
+    told = [each["seq"] for each in desk.followed() if each["event"]]
     assert told == sorted(set(told))
     assert desk.failures() == []
     gap_s = desk.longest_wait_s()
@@ -318,7 +289,7 @@ def test_the_restart_of_one_daemon_loses_no_order_and_no_call(desk: Desk, unit: 
     await_back(desk, {unit: pids[unit]})
     assert desk.look() == desk.book
     assert desk.failures() == []
-    told = [each["seq"] for each in desk.read("followed") if each["event"]]
+    told = [each["seq"] for each in desk.followed() if each["event"]]
     assert told == sorted(set(told))
 
 
