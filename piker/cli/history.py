@@ -50,6 +50,8 @@ OPTIONS = {
             "market",
             "calendar",
             "columns",
+            "no_header",
+            "time_format",
             "zone",
             "unit",
             "stamps",
@@ -125,8 +127,16 @@ def _parser() -> argparse.ArgumentParser:
         "--calendar", metavar="NAME", help="import: when it is traded, if its venue doesn't say: FX"
     )
     add("--columns", metavar="MAP", help="import: which is which: time=time_utc,open=o,...")
+    add(
+        "--no-header",
+        action="store_true",
+        help="import: of a CSV file without names; columns are 1, 2, 3",
+    )
     add("--zone", type=zone, help="import: of times that name none, as Asia/Shanghai; default: UTC")
     add("--unit", choices=["s", "ms", "us", "ns"], help="import: of times that are numbers")
+    add(
+        "--time-format", metavar="FORMAT", help="import: how times are written: %%d/%%m/%%Y %%H:%%M"
+    )
     add("--stamps", choices=["start", "end"], help="import: what times are of; default: start")
     add("--skip-bad", action="store_true", help="import: leave out rows that can't be true")
     add("--complete", action="store_true", help="import: where no row is, nobody traded")
@@ -155,6 +165,8 @@ def _check(parse: argparse.ArgumentParser, args: argparse.Namespace, action: str
         parse.error("--force goes with --export")
     if args.export and args.limit:
         parse.error("--limit doesn't go with --export, which writes all")
+    if args.time_format and args.unit:
+        parse.error("--unit goes with times that are numbers, not with --time-format")
     if args.export and args.export.suffix not in KINDS:
         parse.error(f"--export: expected a name in {' or '.join(KINDS)}, was {args.export}")
 
@@ -227,7 +239,9 @@ def _import(parse: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             period_s=args.period,
             columns=foreignwords.columns(args.columns) if args.columns else {},
             zone=args.zone,
+            header=not args.no_header,
             unit=args.unit,
+            written=args.time_format,
             stamps=args.stamps or "start",
         )
     except ValueError as error:

@@ -69,7 +69,7 @@ SAID: Final = {
     Fault.OUT_OF_ORDER: "out of order",
     Fault.MIXED_ZONES: "zone given, or not given, unlike in the first row",
     Fault.NO_SUCH_TIME: "never or twice on the zone's clocks",
-    Fault.TOO_MANY_FIELDS: "more fields than the header has",
+    Fault.TOO_MANY_FIELDS: "more fields than the first line has",
     Fault.TRADED_MIDS: "derived, but with volume or trades",
     Fault.IN_PART: "partial: not all of its period is known",
 }

@@ -18,7 +18,7 @@ from piker.core.rowfaults import PRICES, SAID, UNREADABLE, Fault, Rules, reason
 from piker.core.rows import NAMES, Columns
 from piker.store.atonce import at_once
 from piker.store.foreignfiles import opened
-from piker.store.foreigntimes import Times
+from piker.store.foreigntimes import Times, joined
 from piker.store.foreignwords import Asked, Bad, BadFile, Field
 from piker.store.judging import judged
 
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 NEEDED: Final[tuple[Field, ...]] = ("time", "open", "high", "low", "close")
 FLAGS: Final[Mapping[Field, int]] = {"derived": DERIVED, "partial": PARTIAL}
+TIMES: Final[tuple[Field, ...]] = ("date", "time")
 NUMBERS: Final = (*PRICES, "volume", "trades")
 
 USUAL: Final[Mapping[Field, tuple[str, ...]]] = {
+    "date": (),
     "time": ("time", "timeutc", "utctime", "datetime", "date", "timestamp", "ts", "opentime", "t"),
     "open": ("open", "o"),
     "high": ("high", "h"),
@@ -152,13 +154,14 @@ class Foreign:
 
 def read(path: Path, asked: Asked, now_ns: int) -> Foreign:
     """All of a file. Raises BadFile or OSError."""
-    file = opened(path)
-    chosen = _chosen(file.columns, asked.columns)
+    file = opened(path, header=asked.header)
+    chosen = _chosen(file.columns, asked)
     numbers = [column for name, column in chosen.items() if name in NUMBERS]
     table = file.table(list(chosen.values()), numbers)
     if table.frame.is_empty():
         raise BadFile("no row is in it")
-    times = Times(table.frame[chosen["time"]], asked.unit, asked.zone, now_ns)
+    halves = [table.frame[chosen[name]] for name in TIMES if name in chosen]
+    times = Times(joined(*halves), asked, now_ns)
     rows = _rows(table.frame, chosen, times.ns, asked)
     known = np.zeros(len(rows), dtype=np.int8)
     for fault, bad in ((Fault.TOO_MANY_FIELDS, table.ragged), *times.faults):
@@ -187,8 +190,9 @@ def read(path: Path, asked: Asked, now_ns: int) -> Foreign:
 # --- which column is what
 
 
-def _chosen(there: Sequence[str], given: Mapping[Field, str]) -> dict[Field, str]:
+def _chosen(there: Sequence[str], asked: Asked) -> dict[Field, str]:
     """The columns to read: as given, else by their usual names. Raises BadFile."""
+    given = _with_halves(there, asked.columns)
     for name, column in given.items():
         if column not in there:
             raise BadFile(f"{name}: expected one of its columns, {_list(there)}, was {column!r}")
@@ -197,6 +201,11 @@ def _chosen(there: Sequence[str], given: Mapping[Field, str]) -> dict[Field, str
         for name in USUAL
     }
     missing = [name for name in NEEDED if not chosen[name]]
+    if missing and asked.header and any(_is_number(each, "open") for each in there):
+        raise BadFile(
+            f"expected the names of its columns in its first line, was {_list(there)}; "
+            f"if that is a row: --no-header --columns time=1,open=2,…"
+        )
     if missing:
         raise BadFile(
             f"expected columns for {_list(missing)}, has {_list(there)}; "
@@ -205,15 +214,29 @@ def _chosen(there: Sequence[str], given: Mapping[Field, str]) -> dict[Field, str
     return {name: column for name, column in chosen.items() if column}
 
 
+def _with_halves(there: Sequence[str], given: Mapping[Field, str]) -> Mapping[Field, str]:
+    """A date and a time, and nothing else that may be one, are a time together."""
+    if given.keys() & set(TIMES):
+        return given
+    times = {e: _plain(e) for e in there if e not in given.values() and _plain(e) in USUAL["time"]}
+    if sorted(times.values()) != sorted(TIMES):
+        return given
+    return {**given, **{cast("Field", name): column for column, name in times.items()}}
+
+
 def _usual(name: Field, there: Sequence[str]) -> str:
     """The column whose name is usual for it, or none. Raises BadFile: several."""
-    found = [e for e in there if re.sub(r"[^a-z0-9]", "", e.lower()) in USUAL[name]]
+    found = [e for e in there if _plain(e) in USUAL[name]]
     if len(found) > 1:
         raise BadFile(
             f"{name} may be {' or '.join(map(repr, found))}: "
             f"say which it is: --columns {name}={found[0]}"
         )
     return found[0] if found else ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _list(names: Sequence[str]) -> str:
@@ -293,9 +316,9 @@ class _Why:
     def of(self, fault: Fault, one: ForeignRows, texts: Mapping[str, Any]) -> str:
         """`texts` is the row as the file has it."""
         row = one.copied().rows()[0]
-        written = texts[self._chosen["time"]]
+        written = _as_one([texts[self._chosen[name]] for name in TIMES if name in self._chosen])
         if fault is Fault.UNREADABLE:
-            return f"time: expected a time, was {_shown(written)}"
+            return f"time: expected {self._times.expected}, was {_shown(written)}"
         if fault in (Fault.MIXED_ZONES, Fault.NO_SUCH_TIME):
             return f"time: {SAID[fault]}, was {_shown(written)}"
         if fault is Fault.NO_NUMBER:
@@ -307,6 +330,11 @@ class _Why:
             if name in NUMBERS and not _is_number(texts[column], name):
                 return f"{name}: expected a number, was {_shown(texts[column])}"
         return ""
+
+
+def _as_one(halves: Sequence[Any]) -> object:
+    """A time, or a date and a time, as they are written."""
+    return halves[0] if len(halves) == 1 else " ".join("" if e is None else str(e) for e in halves)
 
 
 def _is_number(value: object, name: Field) -> bool:

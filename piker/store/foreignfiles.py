@@ -27,7 +27,7 @@ class Table(NamedTuple):
 
     frame: "pl.DataFrame"
     ragged: np.ndarray
-    """The numbers of rows that have more fields than the header."""
+    """The numbers of rows that have more fields than the first line."""
 
 
 class ParquetFile:
@@ -55,16 +55,16 @@ class ParquetFile:
 
 
 class CsvFile:
-    """A CSV file, gzipped or not. Its header is its first line."""
+    """A CSV file, gzipped or not. Its first line names its columns, or they are 1, 2, 3…"""
 
-    counted = "line", 2
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, header: bool) -> None:
         self._path = path
+        self._header = header
+        self.counted = "line", 1 + header
         with self._lines() as lines:
             head = _understood(lines.readline)
         self._separator = max(SEPARATORS, key=head.count)
-        self.columns: Sequence[str] = self._read(None, n_rows=0).columns
+        self.columns = self._read(n_rows=0).columns if header else self._numbered(head)
 
     def table(self, names: Sequence[str], numbers: Collection[str]) -> Table:
         """These columns: text, but for `numbers`, null where there is none. BadFile or OSError."""
@@ -72,34 +72,54 @@ class CsvFile:
 
         kinds = dict.fromkeys(numbers, pl.Float64)
         try:
-            return Table(self._read(names, kinds), np.empty(0, dtype=np.int64))
+            return Table(self._rows(names, kinds), np.empty(0, dtype=np.int64))
         except BadFile:
             ragged = self._ragged()
             if not ragged:
                 raise
-        return Table(self._read(names, kinds, truncated=True), np.array(ragged, dtype=np.int64))
+        return Table(self._rows(names, kinds, truncated=True), np.array(ragged, dtype=np.int64))
 
     def texts(self, table: Table, at: Sequence[int]) -> list[dict[str, Any]]:
         """Some rows as they are written."""
         if not at:
             return []
-        return self._read(table.frame.columns, truncated=True)[list(at)].to_dicts()
+        return self._rows(table.frame.columns, truncated=True)[list(at)].to_dicts()
+
+    def _rows(
+        self,
+        names: Sequence[str],
+        kinds: Mapping[str, Any] | None = None,
+        *,
+        truncated: bool = False,
+    ) -> "pl.DataFrame":
+        """These columns, without the empty lines that the file ends with."""
+        frame = self._read(kinds, truncated=truncated)
+        if _are_empty(frame[-1:]).any():  # or have no number where one is expected
+            there = (~_are_empty(self._read(truncated=True))).arg_true()
+            frame = frame[: there[-1] + 1] if len(there) else frame.clear()
+        return frame[list(names)]
+
+    def _numbered(self, head: str) -> list[str]:
+        fields = next(csv.reader([head], delimiter=self._separator), [])
+        return [str(each + 1) for each in range(len(fields))]
 
     def _read(
         self,
-        names: Sequence[str] | None,
         kinds: Mapping[str, Any] | None = None,
         *,
         truncated: bool = False,
         n_rows: int | None = None,
     ) -> "pl.DataFrame":
+        """All columns: only if all are read polars sees that a row has more."""
         import polars as pl
 
+        nameless = {} if self._header else dict.fromkeys(self.columns, pl.String)
         return _understood(
             lambda: pl.read_csv(
                 self._path,
-                columns=names,
+                has_header=self._header,
                 separator=self._separator,
+                schema=nameless or None,
                 infer_schema=False,
                 schema_overrides=kinds,
                 ignore_errors=bool(kinds),
@@ -115,16 +135,16 @@ class CsvFile:
         return self._path.open(newline="", encoding="utf-8-sig")
 
     def _ragged(self) -> list[int]:
-        """The rows with more fields than the header. Slow: polars doesn't say which."""
+        """The rows with more fields than the first line. Slow: polars doesn't say which."""
         width = len(self.columns)
         with self._lines() as lines:
             reader = csv.reader(lines, delimiter=self._separator)
-            return _understood(lambda: list(_overfull(reader, width)))
+            return _understood(lambda: list(_overfull(reader, width, self._header)))
         raise AssertionError("closing a file swallows nothing")
 
 
-def opened(path: Path) -> ParquetFile | CsvFile:
-    """What a file is. Raises BadFile or OSError."""
+def opened(path: Path, *, header: bool = True) -> ParquetFile | CsvFile:
+    """What a file is; of CSV, whether its first line is a header. Raises BadFile or OSError."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to open a directory is an OSError
         raise BadFile("expected a file, was something else")
@@ -132,9 +152,11 @@ def opened(path: Path) -> ParquetFile | CsvFile:
     if not begins:
         raise BadFile("it is empty")
     if begins.startswith(b"PAR1"):
+        if not header:
+            raise BadFile("a Parquet file names its columns: --no-header is for CSV")
         return ParquetFile(path)
     if begins.startswith(b"\x1f\x8b") or b"\0" not in begins:
-        return CsvFile(path)
+        return CsvFile(path, header=header)
     raise BadFile("expected CSV, gzipped CSV or Parquet, was something else")
 
 
@@ -166,7 +188,14 @@ def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
-def _overfull(lines: Iterable[list[str]], width: int) -> Iterator[int]:
+def _overfull(lines: Iterable[list[str]], width: int, header: bool) -> Iterator[int]:
     for number, fields in enumerate(lines):
         if len(fields) > width:
-            yield number - 1
+            yield number - header
+
+
+def _are_empty(frame: "pl.DataFrame") -> "pl.Series":
+    """Which rows have nothing in them."""
+    import polars as pl
+
+    return frame.select(pl.all_horizontal(pl.all().is_null())).to_series()

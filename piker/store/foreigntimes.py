@@ -3,13 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from piker.core.bars import NS
 from piker.core.rowfaults import UNREADABLE, Fault, utc
-from piker.store.foreignwords import BadFile, Unit
+from piker.store.foreignwords import Asked, BadFile, Unit
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +26,8 @@ YEAR_NS: Final = 366 * 86_400 * NS
 FORMATS: Final = (
     *("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"),
     *("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M"),
-    *("%Y.%m.%d %H:%M:%S", "%Y.%m.%d %H:%M", "%Y%m%d %H%M%S", "%Y%m%dT%H%M%S"),
+    *("%Y.%m.%d %H:%M:%S", "%Y.%m.%d %H:%M", "%Y%m%d %H%M%S", "%Y%m%dT%H%M%S", "%Y%m%d %H%M"),
+    *("%Y%m%d %H:%M:%S", "%Y%m%d %H:%M"),
 )
 """How times are written, without their zone."""
 WITH_FRACTION: Final = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
@@ -44,9 +44,7 @@ WHOLE_MOST: Final = float(2**62)
 class Times:
     """The times of a file, UTC ns, and which of them can't be told."""
 
-    def __init__(
-        self, raw: "pl.Series", unit: Unit | None, zone: ZoneInfo | None, now_ns: int
-    ) -> None:
+    def __init__(self, raw: "pl.Series", asked: Asked, now_ns: int) -> None:
         self.raw = raw
         self.unit: Unit | None = None
         """What they count, if they are numbers."""
@@ -54,13 +52,22 @@ class Times:
         """What is wrong with which of them."""
         self.guessed: list[str] = []
         """What the file doesn't say, for people."""
-        self._unit, self._zone, self._now_ns = unit, zone, now_ns
+        self._unit, self._zone, self._now_ns = asked.unit, asked.zone, now_ns
+        self._written = asked.written
+        self.expected = f"a time written as {self._written}" if self._written else "a time"
+        """What each of them should be, for people."""
         self.ns = self._ns_of(raw)
+        if (self.ns == UNREADABLE).all():
+            self.guessed = [
+                "none of its times can be read: --time-format says how they are written"
+            ]
 
     def _ns_of(self, raw: "pl.Series") -> np.ndarray:
         import polars as pl
 
         kind = raw.dtype
+        if self._written:
+            return self._of_texts_as(self._written, raw)
         if isinstance(kind, pl.Date):
             return self._without_zone(raw.cast(pl.Datetime("ns")))
         if isinstance(kind, pl.Datetime):
@@ -111,6 +118,16 @@ class Times:
             f"they look like {WORDS[looks]}: --unit {looks}"
         )
 
+    def _of_texts_as(self, written: str, raw: "pl.Series") -> np.ndarray:
+        """As a person says that they are written."""
+        import polars as pl
+
+        if not (isinstance(raw.dtype, pl.String) or raw.dtype.is_integer()):
+            raise BadFile(f"{raw.name}: expected times written as {written}, was {raw.dtype}")
+        times = _datetimes(raw.cast(pl.String), written)
+        assert isinstance(times.dtype, pl.Datetime), "expected what it was made to be"
+        return _filled(times) if times.dtype.time_zone else self._without_zone(times)
+
     def _of_texts(self, raw: "pl.Series") -> np.ndarray:
         """Those that all end alike are quicker to read without their end."""
         import polars as pl
@@ -158,6 +175,22 @@ class Times:
         return f"time {written}: {expected}; it looks like {WORDS[looks]}"
 
 
+def joined(*halves: "pl.Series") -> "pl.Series":
+    """A time as it is, or a date and a time of day as one. Raises BadFile."""
+    import polars as pl
+
+    if len(halves) == 1:
+        return halves[0]
+    if [each.dtype for each in halves] == [pl.Date, pl.Time]:
+        days, clocks = map(pl.lit, halves)
+        return pl.select(days.dt.combine(clocks, "ns")).to_series()
+    for each in halves:
+        if each.dtype.is_nested() or each.dtype.is_float():
+            raise BadFile(f"{each.name}: expected half of a time, was {each.dtype}")
+    texts = [pl.lit(each).cast(pl.String) for each in halves]
+    return pl.select(pl.concat_str(texts, separator=" ")).to_series().alias(halves[-1].name)
+
+
 def unit_of(number: float) -> Unit | None:
     """The unit that a time since 1970 of this size is counted in, if it is one."""
     return next((unit for unit, least in SMALLEST.items() if abs(number) >= least), None)
@@ -199,13 +232,13 @@ def _ending(texts: "pl.Series") -> tuple[str, str]:
 def _parsed(texts: "pl.Series", formats: Sequence[str] = FORMATS) -> "pl.Series":
     """As datetimes without a zone; null where none of the formats is that of the text."""
     first = texts.drop_nulls().head(1)
-    found: pl.Series | None = None
-    for each in sorted(formats, key=lambda each: _datetimes(first, each).null_count()):
-        parsed = _datetimes(texts, each)
-        found = parsed if found is None else found.zip_with(found.is_not_null(), parsed)
-        if found.null_count() == texts.null_count():
+    likely, *others = sorted(formats, key=lambda each: _datetimes(first, each).null_count())
+    found = _datetimes(texts, likely)
+    for each in others:
+        left = found.is_null() & texts.is_not_null()
+        if not left.any():
             break
-    assert found is not None
+        found = found.scatter(left.arg_true(), _datetimes(texts.filter(left), each))
     return found
 
 

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
-Field = Literal["time", "open", "high", "low", "close", "volume", "trades", "derived", "partial"]
+Field = Literal[
+    "date", "time", "open", "high", "low", "close", "volume", "trades", "derived", "partial"
+]
 Stamps = Literal["start", "end"]
 Unit = Literal["s", "ms", "us", "ns"]
 FIELDS: Final = get_args(Field)
@@ -32,8 +34,12 @@ class Asked:
 
     period_s: int
     columns: Mapping[Field, str] = field(default_factory=dict)
+    header: bool = True
+    """Whether the first line of a CSV file names its columns; else they are 1, 2, 3…"""
     zone: ZoneInfo | None = None
     unit: Unit | None = None
+    written: str | None = None
+    """How times are written, in the words of strptime(3)."""
     stamps: Stamps = "start"
 
     def encoded(self) -> str:

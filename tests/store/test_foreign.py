@@ -1,6 +1,7 @@
 """Somebody else's files: what is read of them, and what is refused of them with its place."""
 
 import gzip
+from datetime import date, datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -84,6 +85,148 @@ def test_rows_are_read_as_they_are(file: Path) -> None:
 def test_a_time_is_read_as_it_is_written(file: Path, stamp: str, asked: Asked) -> None:
     found = of(file, f"{HEAD}{stamp},1.2,1.4,1.1,1.3,5\n", asked)
     assert found.rows.copied()["time_ns"].tolist() == [FIRST_NS]
+
+
+@pytest.mark.parametrize(
+    ("head", "stamp"),
+    [
+        ("<DATE>\t<TIME>", "2017.01.01\t22:00:00"),
+        ("Date,Time", "2017-01-01,22:00"),
+        ("date,time", "20170101,220000"),
+        ("date,time", "20170101,2200"),
+        ("date,time", "2017-01-01,22:00:00Z"),
+    ],
+)
+def test_a_date_and_a_time_beside_each_other_are_a_time(file: Path, head: str, stamp: str) -> None:
+    text = f"{HEAD}{stamp},1.2,1.4,1.1,1.3,5\n".replace("time,", f"{head},")
+    found = of(file, text.replace(",", "\t") if "\t" in head else text)
+    assert found.rows.copied()["time_ns"].tolist() == [FIRST_NS]
+    date, time = head.replace("\t", ",").split(",")
+    assert found.guessed[0].startswith(f"columns: date={date}, time={time}, ")
+
+
+def test_a_date_and_a_time_of_a_parquet_file_are_a_time(file: Path) -> None:
+    day, clock = date(2017, 1, 1), time(22, 0, 0, 5)
+    found = of_frame(file, pl.select(date=day, time=clock, open=1.2, high=1.4, low=1.1, close=1.3))
+    assert found.counts == {"not on the period's grid": 1}
+
+
+def test_a_day_and_a_time_are_in_the_columns_that_are_said(file: Path) -> None:
+    asked = Asked(period_s=3600, columns={"date": "day", "time": "clock"})
+    text = HEAD.replace("time", "time,day,clock") + "x,2017-01-01,22:00,1.2,1.4,1.1,1.3,5\n"
+    assert of(file, text, asked).rows.copied()["time_ns"].tolist() == [FIRST_NS]
+
+
+def test_a_time_that_is_said_has_no_date(file: Path) -> None:
+    asked = Asked(period_s=3600, columns={"time": "time"})
+    text = HEAD.replace("time", "date,time") + "nonsense," + FIRST
+    assert of(file, text, asked).rows.copied()["time_ns"].tolist() == [FIRST_NS]
+
+
+@pytest.mark.parametrize("stamp", [",22:00", "2017-01-01,", "2017-01-01,22:00 h", "nonsense,22:00"])
+def test_half_a_time_is_none(file: Path, stamp: str) -> None:
+    text = f"{HEAD}2017-01-01,21:00,1,1,1,1,5\n{stamp},1.2,1.4,1.1,1.3,5\n"
+    found = of(file, text.replace("time,", "date,time,"))
+    written = stamp.replace(",", " ")
+    assert found.bad == (Bad("line 3", f"time: expected a time, was {written!r}"),)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "written"),
+    [
+        ("01/02/2017 22:00", "%d/%m/%Y %H:%M"),
+        ("02/01/2017 22:00", "%m/%d/%Y %H:%M"),
+        ("02/01/17 10:00 PM", "%m/%d/%y %I:%M %p"),
+        ("02/01/2017 17:00 -0500", "%m/%d/%Y %H:%M %z"),
+        ("20170201", "%Y%m%d"),
+    ],
+)
+def test_a_time_is_read_as_a_person_says_that_it_is_written(
+    file: Path, stamp: str, written: str
+) -> None:
+    asked = Asked(period_s=3600, written=written)
+    found = of(file, f"{HEAD}{stamp},1.2,1.4,1.1,1.3,5\n", asked)
+    day_ns = 1_485_907_200 * NS
+    hour = 0 if written == "%Y%m%d" else 22
+    assert found.rows.copied()["time_ns"].tolist() == [day_ns + hour * 3600 * NS]
+
+
+def test_that_no_time_can_be_read_is_said(file: Path) -> None:
+    found = of(file, f"{HEAD}01/13/2017 22:00,1.2,1.4,1.1,1.3,5\n")
+    guess = "none of its times can be read: --time-format says how they are written"
+    assert found.guessed[1:] == (guess,)
+
+
+def test_a_time_that_is_not_written_as_a_person_says_is_bad(file: Path) -> None:
+    found = of(file, HEAD + FIRST, Asked(period_s=3600, written="%d/%m/%Y %H:%M"))
+    expected = "expected a time written as %d/%m/%Y %H:%M"
+    assert found.bad == (Bad("line 2", f"time: {expected}, was '2017-01-01T22:00:00Z'"),)
+
+
+def test_times_that_are_not_text_are_not_written_in_any_way(file: Path) -> None:
+    asked = Asked(period_s=3600, written="%d/%m/%Y %H:%M")
+    with pytest.raises(BadFile, match=r"expected times written as %d/%m/%Y %H:%M, was Datetime"):
+        of_frame(file, frame(pl.Series("time", [datetime(2017, 1, 1)])), asked)
+
+
+NAMELESS = Asked(
+    period_s=3600,
+    header=False,
+    columns={"time": "1", "close": "5", "open": "2", "high": "3", "low": "4"},
+)
+
+
+def test_the_first_line_is_a_row_if_that_is_said(file: Path) -> None:
+    found = of(file, FIRST + LAST, NAMELESS)
+    assert found.rows.copied().rows().tolist() == [
+        (FIRST_NS, 1.2, 1.4, 1.1, 1.3, 0.0, 0, 0),
+        (LAST_NS, 1.2, 1.4, 1.1, 1.3, 0.0, 0, 0),
+    ]
+
+
+def test_lines_are_counted_from_the_first_row_where_there_is_no_header(file: Path) -> None:
+    ragged = "2017-01-01T23:00:00Z,1.2,1.4,1.1,1.3,5,6\n"
+    found = of(file, FIRST + ragged + "xZ,1,1,1,1,1\n" + LAST, NAMELESS)
+    assert found.bad == (
+        Bad("line 2", "more fields than the first line has"),
+        Bad("line 3", "time: expected a time, was 'xZ'"),
+    )
+
+
+def test_a_first_line_that_looks_like_a_row_is_not_taken_for_names(file: Path) -> None:
+    with pytest.raises(BadFile, match=r"if that is a row: --no-header --columns time=1,open=2,…$"):
+        of(file, FIRST + LAST)
+
+
+def test_a_parquet_file_has_no_first_line(file: Path) -> None:
+    with pytest.raises(BadFile, match="--no-header is for CSV"):
+        of_frame(file, frame(pl.Series("time", [FIRST_NS])), NAMELESS)
+
+
+def test_a_row_with_a_field_too_many_is_bad_though_a_column_is_not_read(file: Path) -> None:
+    shifted = "2017-01-01T23:00:00Z,1,200,1.4,1.1,1.3,5,6\n"
+    found = of(file, HEAD.replace("\n", ",spread\n") + FIRST.replace("\n", ",0\n") + shifted)
+    assert found.bad == (Bad("line 3", "more fields than the first line has"),)
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n\n", "\r\n", ",,,,,\n"])
+def test_empty_lines_at_the_end_are_no_rows(file: Path, end: str) -> None:
+    found = of(file, HEAD + FIRST + LAST + end)
+    assert (found.read, found.bad) == (2, ())
+
+
+@pytest.mark.parametrize("line", ["", ",,,,,", ",a,b,c,d,e"])
+def test_a_line_that_has_no_row_is_bad_before_others_or_if_something_is_in_it(
+    file: Path, line: str
+) -> None:
+    more = LAST if line != ",a,b,c,d,e" else "\n"
+    found = of(file, f"{HEAD}{FIRST}{line}\n{more}")
+    assert found.bad == (Bad("line 3", "time: expected a time, was nothing"),)
+
+
+def test_a_file_of_empty_lines_has_no_row(file: Path) -> None:
+    with pytest.raises(BadFile, match="no row is in it"):
+        of(file, HEAD + "\n\n")
 
 
 @pytest.mark.parametrize("stamp", ["2017-01-01 22:00.000", "2017-01-01.000Z", "20170101 220000.0"])
@@ -215,7 +358,7 @@ ROWS = {
         "time: zone given, or not given, unlike in the first row, was 'sunday'"
     ),
     "2017-13-01T23:00:00Z,1.2,1.4,1.1,1.3,5": "time: expected a time, was '2017-13-01T23:00:00Z'",
-    "2017-01-01T23:00:00Z,1.2,1.4,1.1,1.3,5,6": "more fields than the header has",
+    "2017-01-01T23:00:00Z,1.2,1.4,1.1,1.3,5,6": "more fields than the first line has",
     "2017-01-01T23:00:00Z,1.2": "high: expected a number, was nothing",
     "": "time: expected a time, was nothing",
 }
@@ -269,7 +412,7 @@ FILES = {
     b"\0\1\2" * 100: "expected CSV, gzipped CSV or Parquet, was something else",
     b"PAR1" + b"x" * 100: "parquet",
     b"a,b\n1,2\n": "expected columns for time, open, high, low, close, has a, b; say which",
-    (HEAD.replace("time", "date,time") + FIRST).encode(): "time may be 'date' or 'time'",
+    (HEAD.replace("time", "ts,time") + FIRST).encode(): "time may be 'ts' or 'time'",
     gzip.compress((HEAD + FIRST * 1000).encode())[:-20]: "it is torn or damaged",
     b"\xff\xfe,o,h,l,c\n": "utf-8",
     (HEAD + "42,1.2,1.4,1.1,1.3,5\n").encode(): "was such as 42; --unit says which",
