@@ -6,6 +6,7 @@
 Its root filesystem is an overlay: layers that stay as they are, below memory.
 """
 
+import errno
 import itertools
 import json
 import os
@@ -225,10 +226,11 @@ class Machine:
 
     def processes(self) -> list[str]:
         """The command line of every process that the machine's systemd started."""
-        groups = (self._groups[0] / "payload").rglob("cgroup.procs")
-        pids = [pid for group in groups for pid in group.read_text().split()]
-        lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
-        return [line.replace("\0", " ").strip() for line in lines]
+        # os.walk passes over a group that goes meanwhile, as Path.rglob doesn't
+        groups = [Path(each) for each, _, _ in os.walk(self._groups[0] / "payload")]
+        pids = [pid for group in groups for pid in _read(group / "cgroup.procs").split()]
+        lines = [_read(Path(f"/proc/{pid}/cmdline")) for pid in pids]
+        return [line.replace("\0", " ").strip() for line in lines if line]
 
     def _boot(self) -> None:
         with ExitStack() as stack:
@@ -295,6 +297,16 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"not within {TIMEOUT_S} s: {what}"
         time.sleep(POLL_S)
+
+
+def _read(path: Path) -> str:
+    """What the kernel tells of a group or a process: nothing, when it has gone meanwhile."""
+    try:
+        return path.read_text()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ESRCH):
+            raise
+        return ""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
