@@ -186,6 +186,11 @@ class Machine:
         lines = self.run(read, user=USER).stdout.splitlines()
         return [json.loads(line) for line in lines]
 
+    def journal_of_user(self) -> str:
+        """The texts in the journal of all that the user's manager has run, a line each."""
+        self.run(["journalctl", "--sync"])
+        return self.run(["journalctl", "--user", "--output=cat", "--no-pager"], user=USER).stdout
+
     def await_entry(self, unit: str, wanted: Callable[[Entry], bool]) -> Entry:
         """The first entry of a unit that is wanted, now or when it comes."""
         follow = ["timeout", str(TIMEOUT_S), "journalctl", "--user", "--unit", unit]

@@ -84,6 +84,7 @@ def _on_files(scene: Scene) -> dict[str, Callable[[], bool]]:
 
 def _on_sockets(scene: Scene) -> dict[str, Callable[[], bool]]:
     desk = scene.desk
+    desk.machine.run(["journalctl", "--sync"])
     doors = {"emsd": "trade", "brokerd": "sim", "samplerd": "samplerd"}
     journal = ["journalctl", "--no-pager", "--output=cat", f"--grep={TEXT}"]
     return {

@@ -198,7 +198,7 @@ def test_an_upgrade_ends_emsd_before_and_starts_it_after_the_daemons_of_its_orde
 ) -> None:
     start_all(machine)
     machine.install(following)
-    told = machine.run(["journalctl", "--user", "--output=cat", "--no-pager"], user=USER).stdout
+    told = machine.journal_of_user()
     steps = re.findall(r"^(St\w+ing) (emsd|paperboi@replay)\.service", told, re.MULTILINE)
     assert steps[-4:] == [
         ("Stopping", "emsd"),

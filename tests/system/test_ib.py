@@ -243,7 +243,7 @@ def test_an_upgrade_loses_no_order_and_no_call(
 
 def steps(house: House, verb: str) -> list[str]:
     """Of which of the daemons a user's manager said so, in order."""
-    told = house.machine.run(["journalctl", "--user", "--output=cat"], user=USER).stdout
+    told = house.machine.journal_of_user()
     return re.findall(rf"^{verb} ({'|'.join(DAEMONS)})\.service", told, re.MULTILINE)
 
 
