@@ -35,7 +35,8 @@ def final(given: Given) -> list[Bar]:
     """The final bars in a memfd, which is closed."""
     (fd,) = given[1]
     with closing(BarReader(fd)) as reader:
-        return reader.bars(1000)[: reader.final]
+        count = reader.final
+        return reader.bars(1000)[:count]
 
 
 async def some_bars_are_final(daemon: Running) -> None:

@@ -128,7 +128,8 @@ def test_a_killed_datad_is_restarted_and_its_bars_are_kept(machine: Machine) -> 
         wait_until(lambda: before.final >= 2, "two final bars")
         machine.systemctl_user("kill", "--signal=KILL", "datad@replay")
         wait_until(lambda: restarts(machine, "datad@replay") == 1, "a restart")
-        kept = before.bars(MANY)[: before.final]
+        final = before.final
+        kept = before.bars(MANY)[:final]
     with dialogue(machine) as talk, closing(open_bars(talk)) as after:
         assert after.bars(MANY)[: len(kept)] == kept
 
