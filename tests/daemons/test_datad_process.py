@@ -14,6 +14,7 @@ from piker.sharedbars import BarReader
 from piker.store.barfiles import BarFiles
 from piker.store.places import Series
 from piker.transport import listen
+from piker.varlink import open_client
 from tests.fakes.manager import Running, a_daemon
 
 EURUSD = "eurusd.spot.replay"
@@ -72,9 +73,14 @@ async def test_who_reads_after_a_restart_is_given_the_bars_of_before() -> None:
 
 async def test_bars_are_on_disk_when_it_ends_because_nobody_talks_to_it(home: Path) -> None:
     (home / "etc" / "piker.toml").write_text("idle_exit_s = 0.2")
-    with listen(str(paths.socket_path("datad", "replay"))) as listener:
-        async with a_daemon("datad", "replay", fds={"datad": listener.fileno()}) as daemon:
+    path = str(paths.socket_path("datad", "replay"))
+    with listen(path) as listener:
+        async with (
+            open_client(path, DATA, "datad") as first,  # else it may end before anybody connects
+            a_daemon("datad", "replay", fds={"datad": listener.fileno()}) as daemon,
+        ):
             async with reading(daemon) as read:
+                first.close()
                 final(await anext(read))
                 await some_bars_are_final(daemon)
             assert await daemon.ended() == 0

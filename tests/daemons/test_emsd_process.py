@@ -94,8 +94,12 @@ async def test_it_ends_when_idle_but_not_while_something_is_armed() -> None:
     async with a_served_desk():
         with ExitStack() as stack:
             fds = {door: stack.enter_context(listen(file)).fileno() for door, file in files.items()}
-            async with a_daemon("emsd", fds=fds) as emsd:
+            async with (
+                open_client(files["trade"], ORDERS, "emsd") as first,  # else it may end before
+                a_daemon("emsd", fds=fds) as emsd,
+            ):
                 await submit("a-1")
+                first.close()
                 with trio.move_on_after(1.5):
                     await emsd.process.wait()
                 assert emsd.process.returncode is None
