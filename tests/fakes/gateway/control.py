@@ -35,11 +35,14 @@ async def listen(
 
 
 async def _bound(path: str) -> trio.SocketListener:
+    """It has its name once it listens: who sees that it is there may connect."""
+    nameless = f"{path}.new"
     with suppress(FileNotFoundError):
-        os.unlink(path)
+        os.unlink(nameless)
     bound = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
-    await bound.bind(path)
+    await bound.bind(nameless)
     bound.listen()
+    os.rename(nameless, path)
     return trio.SocketListener(bound)
 
 
