@@ -26,7 +26,7 @@ from piker.store.audit import audit
 from piker.store.barfiles import BarFiles
 from piker.store.places import Series
 from piker.store.room import LEAST_FREE, MIB
-from tests.daemons.test_backfill_kills import install
+from tests.daemons.test_backfill_kills import held_by, install
 from tests.fakes.manager import Running, a_daemon
 from tests.fakes.past import truth
 from tests.fakes.venue import EURUSD
@@ -41,23 +41,25 @@ async def main(home: Path) -> None:
     """Through all that a disk goes through."""
     (home / "etc" / "piker.toml").write_text(f'[datad]\nrecord = ["{EURUSD.fqme}"]\n')
     with trio.fail_after(PATIENCE_S):
-        environment = install(home)
+        environment = install(home) | held_by(home)
         async with a_daemon("datad", "fake", environment=environment) as daemon:
-            await lose_room_and_have_it_back(daemon, paths.state_directory())
+            pipe = Path(environment["HELD_BY"])
+            await lose_room_and_have_it_back(daemon, paths.state_directory(), pipe)
     check()
 
 
-async def lose_room_and_have_it_back(daemon: Running, state: Path) -> None:
+async def lose_room_and_have_it_back(daemon: Running, state: Path, pipe: Path) -> None:
     """While a backfill is under way."""
     async with filling(daemon) as replies:
         await anext(replies)
         take_room(state / "large")
-        await say("too little room", daemon, await until(replies, "waiting"))
-        take_names(state)
-        (state / "large").unlink()
-        await say("no name left", daemon, await until_no_name_is_left(replies, state))
-        give_names_back(state)
-        await say("room", daemon, await until(replies, "done"))
+        with pipe.open("r+b", buffering=0):  # until now it wasn't told all
+            await say("too little room", daemon, await until(replies, "waiting"))
+            take_names(state)
+            (state / "large").unlink()
+            await say("no name left", daemon, await until_no_name_is_left(replies, state))
+            give_names_back(state)
+            await say("room", daemon, await until(replies, "done"))
 
 
 @asynccontextmanager

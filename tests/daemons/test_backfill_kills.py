@@ -7,7 +7,6 @@ it comes to itself, told by what Python says of itself (sys.addaudithook, PEP 57
 import os
 import random
 import signal
-from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from itertools import cycle
 from pathlib import Path
@@ -32,6 +31,8 @@ KILLS = int(os.environ.get("PIKER_KILLS", "8"))
 SEED = int(os.environ.get("PIKER_SEED", "6"))
 MOST = 5
 """Replies that are waited for before a kill, at most."""
+FRAMES = 4 * MOST
+"""Of these a datad is told until it is killed, and of no more: it never comes to the end before."""
 FRAME_S = 60
 SECONDS = Series(EURUSD.fqme, 1)
 
@@ -45,6 +46,7 @@ import signal
 import sys
 import time
 from contextlib import asynccontextmanager
+from itertools import count
 import trio
 from piker import brokers
 from tests.fakes.past import open_history_client
@@ -52,9 +54,17 @@ from msgspec import structs
 from tests.fakes.venue import EURUSD, Venue, get_mkt_info, quote, tick
 from tests.fakes.venue import stream_quotes as follow
 
+asked = count()
+
 async def slowly(frame, period_s):
     await trio.sleep(0.003)
+    if "HELD_BY" in os.environ and next(asked) >= %d:
+        await trio.to_thread.run_sync(wait_for_a_writer, os.environ["HELD_BY"])
+        os.environ.pop("HELD_BY", None)
     return frame
+
+def wait_for_a_writer(pipe):
+    open(pipe).close()
 
 @asynccontextmanager
 async def open_venue(settings):
@@ -105,14 +115,24 @@ PROVIDER = brokers.Provider(
 """
 
 
-def install(home: Path) -> Mapping[str, str]:
-    """The provider `fake`, as somebody else's package; gives what finds it."""
-    (home / "slow.py").write_text(PROVIDER)
+def install(home: Path) -> dict[str, str]:
+    """The provider `fake`, as somebody else's package; gives what finds it.
+
+    With HELD_BY, the name of a pipe, it tells no more than FRAMES until somebody writes there.
+    """
+    (home / "slow.py").write_text(PROVIDER % FRAMES)
     info = home / "slow-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[piker.brokers]\nfake = slow\n")
     return {"PYTHONPATH": f"{home}:{Path(__file__).parents[2]}"}
+
+
+def held_by(home: Path) -> dict[str, str]:
+    """What holds that provider up, until somebody writes to this pipe."""
+    pipe = home / "held"
+    os.mkfifo(pipe)
+    return {"HELD_BY": str(pipe)}
 
 
 async def kill_in_the_midst(daemon: Running, call: Backfill, at: random.Random) -> None:
@@ -145,12 +165,13 @@ async def until_done(daemon: Running, call: Backfill) -> BackfillReply:
 
 async def test_a_backfill_that_is_killed_at_random_ends_as_one_that_is_not(home: Path) -> None:
     now_ns, at, environment = clock.wall_ns(), random.Random(SEED), install(home)
-    from_ns = now_ns // NS * NS - KILLS * 4 * MOST * FRAME_S * NS
+    held = environment | held_by(home)
+    from_ns = now_ns // NS * NS - KILLS * FRAMES * FRAME_S * NS
     call = Backfill(market="eurusd", period_s=1, from_ns=from_ns)
     files = BarFiles(paths.history(), "fake")
     known: list[tuple[int, int]] = []
     for _ in range(KILLS):
-        async with a_daemon("datad", "fake", environment=environment) as daemon:
+        async with a_daemon("datad", "fake", environment=held) as daemon:
             await kill_in_the_midst(daemon, call, at)
         before, known = known, covered(files)
         assert without(before, known) == []
@@ -163,7 +184,7 @@ async def test_a_backfill_that_is_killed_in_a_write_loses_nothing_that_was_writt
     home: Path,
 ) -> None:
     at, environment = random.Random(SEED), install(home)
-    from_ns = clock.wall_ns() // NS * NS - KILLS * 4 * MOST * FRAME_S * NS
+    from_ns = clock.wall_ns() // NS * NS - KILLS * FRAMES * FRAME_S * NS
     call = Backfill(market="eurusd", period_s=1, from_ns=from_ns)
     files = BarFiles(paths.history(), "fake")
     known: list[tuple[int, int]] = []
@@ -185,7 +206,7 @@ async def test_a_backfill_that_is_killed_in_a_write_loses_nothing_that_was_writt
 def check_whole(files: BarFiles, last: BackfillReply, from_ns: int) -> None:
     """All of it is there, as if nothing had been, and wasn't asked for anew."""
     assert last.state == "done"
-    assert last.frames < KILLS * 4 * MOST
+    assert last.frames < KILLS * FRAMES
     assert covered(files) == [(from_ns, last.to_ns // NS * NS - 2 * NS)]
     rows = files.read(SECONDS, 0, 2 * clock.wall_ns())
     assert np.array_equal(rows, rows_of(truth(1, *covered(files)[0])))
