@@ -387,6 +387,7 @@ async def test_fifty_messages_in_each_second_are_no_breach() -> None:
             await trio.sleep(1)
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_who_goes_on_too_fast_is_hung_up_on(lenient: Served) -> None:
     async with a_client(lenient, 3) as client:
         for _ in range(60):
