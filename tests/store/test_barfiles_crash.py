@@ -45,7 +45,7 @@ def test_what_was_put_outlives_kill_9_and_the_end_is_as_if_nothing_had_been(
         put_all(files, [number])
     with BarFiles(tmp_path / "whole", "replay") as whole:
         put_all(whole, range(number + 1))
-    assert number > KILLED
+    assert number >= KILLED
     assert np.array_equal(files.read(MINUTES, 0, NOW), whole.read(MINUTES, 0, NOW))
     assert files.coverage(MINUTES, 0, NOW) == whole.coverage(MINUTES, 0, NOW)
     assert files.coverage(MINUTES, JUNE, NOW)
