@@ -37,6 +37,8 @@ from piker.orders import Order
 from piker.sharedbars import BarReader
 
 SECONDS = 20.0
+LONGER_S = 60.0
+"""A slow machine has so much more time until all that there is to see was seen."""
 MARKETS = ("eurusd.spot.replay", "if2312.cffex.replay")
 BARS_OF = MARKETS[0]
 SIZE = Decimal(1000)
@@ -90,9 +92,12 @@ async def _demo(log: list[str]) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_fail_at_signal)
         await nursery.start(_supervise, log)
-        with trio.move_on_after(SECONDS), seen:
-            await _watch(seen)
-        nursery.cancel_scope.cancel()
+        with seen:
+            nursery.start_soon(_watch, seen)
+            await trio.sleep(SECONDS)
+            with trio.move_on_after(LONGER_S):
+                await seen.whole.wait()
+            nursery.cancel_scope.cancel()
     _sum_up(seen)
 
 
@@ -162,15 +167,14 @@ def _held(line: PositionLine) -> str:
 
 def _sum_up(seen: "Seen") -> None:
     """Print the summary. Raises Failed if too little was seen."""
-    rows = seen.quotes.rows.values()
     counts = {
         "quotes": seen.quotes.quotes,
         "bars": seen.bars,
-        "markets": sum(bool(row.quotes) for row in rows),
+        "markets": seen.markets(),
         "filled order": seen.filled,
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items())
-    if not (counts["bars"] and seen.filled) or counts["markets"] < len(MARKETS):
+    if not seen.whole.is_set():
         raise Failed(f"expected {len(MARKETS)} markets, bars and an order that fills; saw {told}")
     print(f"demo: ok ({told})", flush=True)
 
@@ -184,6 +188,8 @@ class Seen:
         self._newest_ns = -1
         self.bars = 0
         self.filled = 0
+        self.whole = trio.Event()
+        """There was a bar, a quote of every market, and an order that filled."""
 
     def __enter__(self) -> object:
         return self
@@ -199,6 +205,12 @@ class Seen:
         new = first_new(reader, self._newest_ns)
         self.bars += reader.final - new
         self._newest_ns = max(self._newest_ns, reader.table.time(reader.final - 1))
+        if self.bars and self.filled and self.markets() == len(MARKETS):
+            self.whole.set()
+
+    def markets(self) -> int:
+        """How many had a quote."""
+        return sum(bool(row.quotes) for row in self.quotes.rows.values())
 
 
 class AsLines(Seen):

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import DEMO, running
+from tests.cli.command import DEMO, Command, running
 from tests.cli.terminal import SHOW_CURSOR, in_terminal
 
 SHORT = (
     sys.executable,
     "-c",
-    "import sys; from piker.cli import demo; demo.SECONDS = 14.0; sys.exit(demo.main())",
+    "import sys; from piker.cli import demo; demo.SECONDS = 0.0; sys.exit(demo.main())",
 )
-"""The demo, as long as the recording takes to come back to the order's price."""
+"""The demo, until all that there is to see was seen."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +38,20 @@ def bars_seen(last_line: str) -> int:
     return int(told[2])
 
 
+async def lines_to_its_order(demo: Command) -> list[str]:
+    """All of them, until its order is filled: that takes as long as the recording does."""
+    lines = [await demo.line()]
+    while "→ filled" not in lines[-1]:
+        lines.append(await demo.line())
+    return lines
+
+
 async def test_a_pipe_gets_lines_and_the_last_one_says_what_was_seen() -> None:
     async with running(command=SHORT) as demo:
+        lines = await lines_to_its_order(demo)
         status, out, err = await demo.ended()
-    *lines, last = out.splitlines()
+    *more, last = out.splitlines()
+    lines += more
     assert (status, err) == (0, "")
     assert len([line for line in lines if "  bar " in line]) == bars_seen(last)
     assert {line.split()[1] for line in lines} >= {"eurusd.spot.replay", "if2312.cffex.replay"}
