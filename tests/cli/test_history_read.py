@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,13 +79,25 @@ async def test_a_piece_is_put_where_it_is_asked_for_in_any_order(
         assert memory["time_ns"].tolist() == times_ns[:3]
 
 
-async def test_a_reader_that_is_killed_is_a_sentence_and_whether_rows_were_handed_in(
-    tmp_path: Path, lent: LentRows
-) -> None:
+@pytest.fixture
+def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who would read is killed before it has read anything."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nkill -KILL $$\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+@pytest.mark.usefixtures("dying")
+async def test_a_reader_that_is_killed_is_a_sentence(tmp_path: Path, lent: LentRows) -> None:
     async with reading(a_file(tmp_path, JUNE), MINUTES, NOW, lent) as reader:
-        reader.process.send_signal(signal.SIGKILL)
         with pytest.raises(BadFile, match="it is torn or damaged: reading it ended with SIGKILL"):
             await reader.found()
+
+
+async def test_of_a_reader_that_is_killed_later_it_is_said_that_not_all_was_handed_in(
+    tmp_path: Path, lent: LentRows
+) -> None:
     async with reading(a_file(tmp_path, JUNE), MINUTES, NOW, lent) as reader:
         await reader.found()
         reader.process.send_signal(signal.SIGKILL)
