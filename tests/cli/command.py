@@ -111,3 +111,17 @@ async def piker(*arguments: str) -> Ended:
     """`piker ARGUMENTS`, to its end."""
     async with running(*arguments) as command:
         return await command.ended()
+
+
+async def piker_unread(*arguments: str) -> tuple[int, str]:
+    """`piker ARGUMENTS`, to its end, when who would read it has hung up; status and stderr."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        with trio.fail_after(PATIENCE_S):
+            done = await trio.run_process(
+                [*PIKER, *arguments], stdout=theirs, capture_stderr=True, check=False
+            )
+    finally:
+        os.close(theirs)
+    return done.returncode, done.stderr.decode()
