@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from piker.brokers.orderconformance import PROMISES, Ground, check_broker
-from tests.fakes.manager import Manager, Running, a_daemon
+from tests.fakes.manager import PATIENCE_S, Manager, Running, a_daemon
 from tests.fakes.papershop import listen_to
 
 
@@ -73,7 +73,7 @@ def _quick_markets(home: Path) -> None:
 
 async def test_paperboi_keeps_every_promise_of_a_broker() -> None:
     async with a_ground() as ground:
-        report = await check_broker(ground)
+        report = await check_broker(ground, PATIENCE_S)
     assert report.broken == ()
     tried = [each for each in report.results if each.outcome == "ok"]
     assert len(tried) == len(PROMISES) - 1  # its venue is never away: it is its own
