@@ -44,6 +44,13 @@ ACCOUNT = "sim.main"
 UP = Link(up=True)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open waits for the venue, however long it takes to let anybody in."""
+    monkeypatch.setattr(trade, "FIRST_S", PATIENCE_S)
+    monkeypatch.setattr(trade, "WELCOME_S", PATIENCE_S)
+
+
 class Listener:
     """A dialog, and what it is heard to say."""
 
