@@ -8,16 +8,10 @@ from typing import Any
 import pytest
 
 from piker.supervision.supervisor import Supervisor
-from tests.cli.command import Command, Ended, piker, running
+from tests.cli.command import Command, piker, running
 from tests.cli.terminal import HIDE_CURSOR, SHOW_CURSOR, in_terminal
 
 EURUSD = "eurusd.spot.replay"
-
-
-def objects(ended: Ended) -> list[dict[str, Any]]:
-    """What was printed, decoded."""
-    assert (ended.status, ended.err) == (0, "")
-    return [json.loads(line) for line in ended.out.splitlines()]
 
 
 async def quotes(command: Command) -> dict[str, Any]:
@@ -34,7 +28,8 @@ def pid_of(suite: Supervisor, unit: str) -> int:
 
 
 async def test_json_is_an_object_a_line_of_the_documented_shape(suite: Supervisor) -> None:
-    told = objects(await piker("watch", EURUSD, "--json", "--for", "1s"))
+    async with running("watch", EURUSD, "--json") as command:
+        told = [json.loads(await command.line()) for _ in range(12)]
     ticks = [tick for each in told for tick in each["ticks"]]
     bids = [tick for tick in ticks if tick["kind"] == "bid"]
     assert {tuple(each) for each in told} == {("market", "state", "ticks")}
@@ -42,6 +37,11 @@ async def test_json_is_an_object_a_line_of_the_documented_shape(suite: Superviso
     assert {tuple(tick) for tick in bids} == {("kind", "price", "size", "time_ns")}
     assert {type(tick["price"]) for tick in ticks} == {float}
     assert {type(tick["time_ns"]) for tick in ticks} == {int}
+
+
+async def test_it_ends_after_a_time_if_one_is_given(suite: Supervisor) -> None:
+    status, _, err = await piker("watch", EURUSD, "--for", "0.5s")
+    assert (status, err) == (0, "")
 
 
 async def test_json_begins_with_how_the_market_stands_and_marks_what_the_venue_did_not_give(
