@@ -307,12 +307,12 @@ class Emsd:
 
     async def positions(self, call: Positions, stream: Stream | None) -> PositionsReply:
         while stream is not None:
+            changed = self._changed
             await stream.send(PositionsReply(positions=self.positions_now))
             if not self.watchers:
                 self.watchers = 1
                 self.change()
-            else:
-                await self._changed.wait()
+            await changed.wait()
         return PositionsReply(positions=self.positions_now)
 
     async def ledger(self, call: Ledger) -> LedgerReply:
@@ -321,8 +321,9 @@ class Emsd:
 
     async def accounts(self, call: Accounts, stream: Stream | None) -> AccountsReply:
         while stream is not None:
+            changed = self._changed
             await stream.send(self.accounts_now)
-            await self._changed.wait()
+            await changed.wait()
         return self.accounts_now
 
     async def limits(self, call: Limits) -> LimitsReply:
