@@ -59,7 +59,13 @@ class AccountState(Struct, frozen=True, kw_only=True):
     """Whether orders of an account can leave."""
 
     account: Annotated[str, Meta(description="paper.PROVIDER or PROVIDER.LABEL")]
-    live: Annotated[bool, Meta(description="real money, as the broker daemon says")]
+    live: Annotated[
+        bool | None,
+        Meta(
+            description="real money, as the broker daemon says, and before it was reached the "
+            "configuration; null: neither does, so take it for real money"
+        ),
+    ]
     state: Annotated[
         AccountReadiness,
         Meta(description="reconciling: asking the venue; unreachable: nothing leaves"),

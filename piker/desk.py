@@ -478,7 +478,7 @@ class Desk:
     def _pretend(self, order: Order, event: OrderEvent) -> SubmitReply:
         """What would be, without any of it."""
         life, _ = apply(begin(Submitted(order=order)), event)
-        live = self._is_live(order.account)
+        live = self._is_live(order.account) is not False
         return SubmitReply(life=life, seq=0, live=live, warnings=tuple(self._warnings(life)))
 
     def _reply(self, oid: str) -> SubmitReply:
@@ -486,7 +486,7 @@ class Desk:
         return SubmitReply(
             life=life,
             seq=self.seq_of(oid),
-            live=self._is_live(life.order.account),
+            live=self._is_live(life.order.account) is not False,
             warnings=tuple(self._warnings(life)),
         )
 
@@ -549,10 +549,10 @@ class Desk:
             account = self.names.account(account, fqme.rpartition(".")[2])
         return self.names.account_alone(account)
 
-    def _is_live(self, account: str) -> bool:
+    def _is_live(self, account: str) -> bool | None:
         """Whether it is real money: as its broker daemon says, till then as the configuration."""
         route = self.routes.get(daemon_of(account))
-        return route.opened.live if route and route.opened else self.names.called_live(account)
+        return route.opened.live if route and route.opened else self.names.is_live(account)
 
     def _objection(self, life: Life, event: OrderEvent) -> None:
         """Raises Refused(NotPossible)."""

@@ -2,8 +2,9 @@
 
 import logging
 import re
+from functools import cache, partial
 
-from piker import brokers, paths
+from piker import brokers, config, paths
 from piker.accounts import PAPER, parse_account
 from piker.book import Book
 from piker.config import Configuration
@@ -27,6 +28,7 @@ class Names:
     def __init__(self, book: Book, configuration: Configuration) -> None:
         self._book = book
         self._configuration = configuration
+        self._at_broker = cache(partial(_at_broker, configuration))
 
     async def market(self, name: str) -> str:
         """The whole name of a market; datad is asked if it isn't one that is known.
@@ -99,6 +101,14 @@ class Names:
         known = self._configuration.accounts.get(account)
         return bool(known and known.live)
 
+    def is_live(self, account: str) -> bool | None:
+        """Whether it is real money, by its name and the configuration; None: they don't say."""
+        parsed = parse_account(account, "")
+        assert parsed is not None, f"expected an account's whole name, was {account!r}"
+        if parsed.is_paper:
+            return False
+        return self._at_broker(parsed.provider).get(account, self.called_live(account) or None)
+
     def check_whole(self, account: str | None) -> None:
         """Raises Refused(UnknownAccount) for what can't be an account's whole name."""
         if account is not None and str(parse_account(account, "")) != account:
@@ -126,6 +136,21 @@ class Names:
                 return (await client.call(DescribeMarket(name=name), MarketReply)).market
         except Unreachable as error:
             raise Refused(NoMarketData(market=name, reason=str(error))) from error
+
+
+def _at_broker(configuration: Configuration, provider: str) -> dict[str, bool]:
+    """A provider's accounts that its settings let there be: True: real money. Empty: not known."""
+    try:
+        declared = brokers.load(provider)
+        settings = config.provider_settings(configuration, provider, declared.settings)
+        known_accounts = brokers.get_eps(declared, "emsd").get("known_accounts")
+        return dict(known_accounts(settings)) if known_accounts else {}
+    except Refused:  # as its daemon says itself
+        return {}
+    except Exception as error:  # noqa: BLE001 - whatever a provider raises
+        # Neither its text nor its trace is shown: they may hold the number of an account.
+        logger.error("known_accounts of %s failed: %s", provider, type(error).__name__)
+        return {}
 
 
 def not_called_live(account: str) -> NotCalledLive:

@@ -70,7 +70,7 @@ class Notifier:
         self._first_seq: int | None = None
         """The newest event in the book at the start."""
         self._caught_up = False
-        self._live: dict[str, bool] = {}
+        self._live: dict[str, bool | None] = {}
         self._accounts: AccountsReply | None = None
         self._problem = ""
         """What emsd says that it can't work for."""

@@ -204,7 +204,7 @@ class Route:
         ours = (self.daemon, self.provider)
         return tuple(each for each in self._book.accounts() if daemon_of(each) == ours)
 
-    def states(self, is_live: Callable[[str], bool]) -> list[AccountState]:
+    def states(self, is_live: Callable[[str], bool | None]) -> list[AccountState]:
         """How each of its accounts is; `is_live` says whether it is real money."""
         connecting = self._wanted.is_set() and self._link.up
         state: AccountReadiness = "reconciling" if connecting else "unreachable"

@@ -32,6 +32,12 @@ The endpoints of the `brokerd` kind:
   it.
 - `check_settings(settings)`: looks at what a person set for orders, for `piker config check`.
   Refused(BrokenConfiguration) leaves it.
+
+The endpoint of the `emsd` kind, whose module imports next to nothing:
+
+- `known_accounts(settings)`: all accounts that there can be by what a person set, in a mapping of
+  whole names: False, where that shows without the venue that it is no real money; else True. Empty:
+  nothing shows. Refused(BrokenConfiguration) leaves it.
 """
 
 import importlib
@@ -60,7 +66,7 @@ from piker.interfaces.service import BrokenProvider, UnknownProvider
 from piker.markets import Market
 from piker.quotes import Bar, Quote
 
-DaemonKind = Literal["datad", "brokerd"]
+DaemonKind = Literal["datad", "brokerd", "emsd"]
 
 BUILT_IN = ("ib", "replay", "sim")
 

@@ -71,6 +71,7 @@ ENDPOINTS: dict[DaemonKind, tuple[str, ...]] = {
         "open_history_client",
     ),
     "brokerd": ("open_trade_dialog", "check_settings", "norm_trade"),
+    "emsd": ("known_accounts",),
 }
 NEEDED = ("open_venue", "get_mkt_info", "stream_quotes")
 """Without these a provider has no market data at all."""

@@ -58,10 +58,8 @@ class Line(Struct, frozen=True, kw_only=True):
 
 
 def live_by_name(reply: AccountsReply) -> Live:
-    """Whether accounts trade real money; of one that isn't reached only its venue would know."""
-    return {
-        each.account: each.live for each in reply.accounts if each.live or each.state == "ready"
-    }
+    """Whether accounts trade real money; those of which nobody knows are left out."""
+    return {each.account: each.live for each in reply.accounts if each.live is not None}
 
 
 def is_live(account: str, live: Live) -> bool | None:

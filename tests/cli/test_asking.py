@@ -62,14 +62,12 @@ async def test_less_an_alert_and_paper_are_not_asked_about(line: str) -> None:
     assert (status, err, len(emsd.asked)) == (0, "", 1)
 
 
-@pytest.mark.parametrize(
-    ("state", "status"), [({"state": "ready"}, 0), ({"state": "unreachable", "reason": "login"}, 2)]
-)
-async def test_a_simulated_account_is_not_asked_about_once_its_venue_said_that_it_is(
-    state: dict[str, str], status: int
+@pytest.mark.parametrize(("live", "status"), [(False, 0), (None, 2)])
+async def test_a_simulated_account_is_not_asked_about_once_it_is_known_to_be_one(
+    live: bool | None, status: int
 ) -> None:
     emsd = with_orders()
-    emsd.accounts_now = AccountsReply(accounts=(structs.replace(REAL, live=False, **state),))
+    emsd.accounts_now = AccountsReply(accounts=(structs.replace(REAL, live=live),))
     async with listening(emsd):
         ended = await piker(*MORE)
     assert (ended.status, bool(emsd.asked)) == (status, status == 0)

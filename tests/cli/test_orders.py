@@ -110,12 +110,23 @@ async def test_what_is_strange_at_the_venue_of_an_account_that_is_ready_stands_b
 async def test_an_account_that_was_not_reached_is_not_taken_for_a_simulated_one() -> None:
     emsd = three()
     away: dict[str, Any] = {"state": "unreachable", "reason": "login"}
-    state = AccountState(account="sim.main", live=False, since_ns=0, **away)
+    state = AccountState(account="sim.main", live=None, since_ns=0, **away)
     emsd.accounts_now = AccountsReply(accounts=(PAPER, state))
     async with listening(emsd):
         _, out, _ = await piker("orders", "--account", "sim.main")
     assert out.splitlines()[1].split()[2:4] == ["sim.main", "LIVE?"]
     assert "sim.main (LIVE?) is unreachable: login" in out
+
+
+async def test_an_account_that_is_known_to_be_simulated_is_so_before_it_was_reached() -> None:
+    emsd = three()
+    away: dict[str, Any] = {"state": "unreachable", "reason": "login"}
+    state = AccountState(account="sim.main", live=False, since_ns=0, **away)
+    emsd.accounts_now = AccountsReply(accounts=(PAPER, state))
+    async with listening(emsd):
+        _, out, _ = await piker("orders", "--account", "sim.main")
+    assert out.splitlines()[1].split()[2:4] == ["sim.main", "simulated"]
+    assert "sim.main (simulated) is unreachable: login" in out
 
 
 async def test_to_follow_in_a_pipe_is_the_book_then_a_line_an_event() -> None:

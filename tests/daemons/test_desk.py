@@ -400,6 +400,31 @@ async def test_an_account_whose_venue_was_not_reached_is_as_live_as_it_is_called
     assert (main.state, main.live) == ("unreachable", True)
 
 
+@pytest.mark.parametrize(
+    ("settings", "called", "live"),
+    [
+        ('accounts = { main = "DU1234567" }', "true", False),
+        ('accounts = { main = "DU1234567" }', "false", False),
+        ('accounts = { other = "DU1234567" }', "true", True),
+        ('accounts = { main = "U1234567" }', "true", True),
+        ('accounts = { main = "U1234567" }', "false", True),
+        ("", "false", None),
+        ('accounts = { main = "DU1234567", other = "U1234567" }', "true", True),
+        ('accounts = "DU1234567"', "true", True),
+        ("", "true", True),
+    ],
+)
+async def test_before_its_venue_was_reached_only_what_settings_show_to_be_is_no_real_money(
+    settings: str, called: str, live: bool | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(f'[providers.ib]\n{settings}\n[accounts."ib.main"]\nlive = {called}\n')
+    async with a_house() as house:
+        reply = await house.ask(Accounts(), AccountsReply)
+    states = [(each.account, each.state, each.live) for each in reply.accounts]
+    assert states == [("ib.main", "unreachable", live)]
+    assert "1234567" not in caplog.text + repr(reply)
+
+
 # --- what is not known
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from piker.accounts import PAPER
+from piker.brokers.ib import Settings
 
 PREFIX = "ib."
 """Before the label, in an account's whole name."""
@@ -62,6 +63,15 @@ class AccountNames:
     def hidden(self, text: str) -> str:
         """A text without any whole number that is known here."""
         return hidden(text, self._seen)
+
+
+def known_accounts(settings: Settings) -> dict[str, bool]:
+    """The accounts that are set, by whole name: True: real money. None where they make no sense."""
+    try:
+        names = AccountNames(settings.accounts)
+    except BadAccounts:
+        return {}
+    return dict.fromkeys(names.whole_names, names.live)
 
 
 def hidden(text: str, numbers: Collection[str]) -> str:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from piker.brokers.ib.accountnames import AccountNames, BadAccounts, shortened
+from piker.brokers.ib import Settings
+from piker.brokers.ib.accountnames import (
+    AccountNames,
+    BadAccounts,
+    known_accounts,
+    shortened,
+)
 
 
 def test_an_account_is_known_by_its_label_and_its_number() -> None:
@@ -23,6 +29,14 @@ def test_an_account_is_known_by_its_label_and_its_number() -> None:
 )
 def test_real_money_is_told_from_paper_by_the_number(numbers: dict[str, str], live: bool) -> None:
     assert AccountNames(numbers).live == live
+    assert known_accounts(Settings(accounts=numbers)) == {f"ib.{name}": live for name in numbers}
+
+
+@pytest.mark.parametrize(
+    "numbers", [{}, {"a": "U1234567", "b": "DU1234567"}, {"a": "DU1234567", "b": "DU"}]
+)
+def test_what_cannot_be_traded_on_is_not_taken_for_paper(numbers: dict[str, str]) -> None:
+    assert known_accounts(Settings(accounts=numbers)) == {}
 
 
 @pytest.mark.parametrize(
