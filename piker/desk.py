@@ -26,6 +26,7 @@ from piker.core.uuid7 import RANDOM_BYTES, uuid7
 from piker.errors import Refused, say
 from piker.gate import Gate, invalid
 from piker.importing import Importing
+from piker.interfaces.broker import UnknownAccount
 from piker.interfaces.orders import (
     AccountUnreachable,
     Amend,
@@ -444,10 +445,19 @@ class Desk:
                     await market.quoted()
 
     def _check_called_live(self, account: str) -> None:
-        """Raises Refused(NotCalledLive)."""
+        """Raises Refused: NotCalledLive; UnknownAccount, which no word in piker.toml would mend."""
         is_paper = account.startswith(f"{PAPER}.")
+        if not is_paper:
+            self._check_known(account)
         if (not is_paper or self._is_live(account)) and not self.names.called_live(account):
             raise Refused(not_called_live(account))
+
+    def _check_known(self, account: str) -> None:
+        """Raises Refused(UnknownAccount), as far as its broker daemon or the configuration says."""
+        route = self.routes.get(daemon_of(account))
+        known = route.opened.accounts if route and route.opened else self.names.at_broker(account)
+        if known and account not in known:
+            raise Refused(UnknownAccount(account=account, allowed=known))
 
     def _admission(self, order: Order, market: MarketClearing) -> OrderEvent:
         """What an order begins with, if it may. Raises Refused."""

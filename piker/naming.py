@@ -109,6 +109,11 @@ class Names:
             return False
         return self._at_broker(parsed.provider).get(account, self.called_live(account) or None)
 
+    def at_broker(self, account: str) -> tuple[str, ...]:
+        """The accounts that the configuration has at the same broker; none: it doesn't show."""
+        parsed = parse_account(account, "")
+        return tuple(sorted(self._at_broker(parsed.provider))) if parsed else ()
+
     def check_whole(self, account: str | None) -> None:
         """Raises Refused(UnknownAccount) for what can't be an account's whole name."""
         if account is not None and str(parse_account(account, "")) != account:

@@ -20,17 +20,18 @@ from piker.brokers.ib.feed import get_mkt_info, open_venue
 from piker.errors import say
 from piker.interfaces.broker import InvalidOrder, UnknownAccount
 from piker.interfaces.data import AmbiguousMarket, NoSuchMarket
-from piker.interfaces.orders import AccountUnreachable, NoMarketData
+from piker.interfaces.orders import AccountUnreachable, NoMarketData, NotCalledLive
 from tests.brokers.ib.test_trade import a_dialog
 from tests.brokers.ib.trading import AAPL, a_house, an_order
 from tests.fakes.gateway.wire import frame
-from tests.fakes.tradinghouse import flowing_time
+from tests.fakes.tradinghouse import configure, flowing_time
 
 __all__ = ["flowing_time"]
 
 ES, MNQ, SPY = "es.cme.20270319.ib", "mnq.cme.20270319.ib", "spy.smart.20270319"
 WRONG: dict[str, tuple[dict[str, Any], type, str]] = {
     "an account": ({"account": "main"}, UnknownAccount, "main|ib.main"),
+    "an account's label": ({"account": "ib.mian"}, UnknownAccount, "ib.mian|ib.main"),
     "a contract": ({"market": "nosuch.nasdaq.ib"}, NoSuchMarket, "nosuch.nasdaq.ib"),
     "a day that is no expiry": ({"market": "es.cme.20270320.ib"}, NoSuchMarket, ES),
     "an expiry that is over": (
@@ -64,6 +65,19 @@ async def test_what_is_wrong_with_an_order_is_named_with_what_may_be(home: Path,
         assert isinstance(no, fault)
         assert [each for each in words.split("|") if each not in say(no)] == []
     assert house.gateway.show().placed == ("o-1",)
+
+
+@pytest.mark.usefixtures("flowing_time")
+async def test_a_label_that_is_not_set_is_told_before_its_gateway_is_asked_or_real_money_meant(
+    home: Path,
+) -> None:
+    async with a_house(home) as house:
+        configure('[providers.ib]\naccounts = { main = "DU1234567" }\n')
+        await house.restart()
+        mistyped = await house.meanwhile(house.refusal(an_order(account="ib.mian")))
+        right = await house.meanwhile(house.refusal(an_order()))
+    assert mistyped == UnknownAccount(account="ib.mian", allowed=("ib.main",))
+    assert isinstance(right, NotCalledLive)
 
 
 @pytest.mark.usefixtures("flowing_time")
