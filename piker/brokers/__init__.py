@@ -38,6 +38,11 @@ The endpoint of the `emsd` kind, whose module imports next to nothing:
 - `known_accounts(settings)`: all accounts that there can be by what a person set, in a mapping of
   whole names: False, where that shows without the venue that it is no real money; else True. Empty:
   nothing shows. Refused(BrokenConfiguration) leaves it.
+
+The endpoint of the `doctor` kind, for `piker doctor`:
+
+- `examine(settings)` (async): what is found on the way to the venue, as piker.core.diagnosis has
+  it, within ten seconds or so. It is given no credentials and starts nothing. OSError leaves it.
 """
 
 import importlib
@@ -66,7 +71,7 @@ from piker.interfaces.service import BrokenProvider, UnknownProvider
 from piker.markets import Market
 from piker.quotes import Bar, Quote
 
-DaemonKind = Literal["datad", "brokerd", "emsd"]
+DaemonKind = Literal["datad", "brokerd", "emsd", "doctor"]
 
 BUILT_IN = ("ib", "replay", "sim")
 

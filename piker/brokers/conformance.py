@@ -72,6 +72,7 @@ ENDPOINTS: dict[DaemonKind, tuple[str, ...]] = {
     ),
     "brokerd": ("open_trade_dialog", "check_settings", "norm_trade"),
     "emsd": ("known_accounts",),
+    "doctor": ("examine",),
 }
 NEEDED = ("open_venue", "get_mkt_info", "stream_quotes")
 """Without these a provider has no market data at all."""

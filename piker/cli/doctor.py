@@ -13,7 +13,7 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from piker import __version__, clock, config, paths
+from piker import __version__, brokers, clock, config, paths
 from piker.cli import FAILED, symptoms, systemd, whose
 from piker.cli.arguments import parser
 from piker.cli.systemd import Told
@@ -70,6 +70,7 @@ def _of_any(manager: Whose) -> dict[str, Check]:
         "permissions": _in_thread(lambda: diagnosis.places(symptoms.places(manager))),
         "configuration": _one(_configuration),
         "credentials": _in_thread(_credentials),
+        "gateways": _gateways,
         "disk": _one(lambda: diagnosis.room(symptoms.room())),
         "history": _one(_history),
         "clock": _one(lambda: diagnosis.clock(symptoms.clock_facts())),
@@ -120,6 +121,22 @@ def _credentials() -> list[Finding]:
     except PermissionError:
         mend = "sudo piker --system doctor"
         return [diagnosis.unknown("credentials", "they are root's alone to see", mend)]
+
+
+async def _gateways() -> list[Finding]:
+    """What providers find on the way to their venues; of those that are set."""
+    try:
+        configuration = config.load()
+    except Refused:
+        return [diagnosis.unknown("gateways", "the configuration is broken")]
+    found: list[Finding] = []
+    for name in configuration.providers:
+        declared = brokers.load(name)
+        examine = brokers.get_eps(declared, "doctor").get("examine")
+        if examine:
+            settings = config.provider_settings(configuration, name, declared.settings)
+            found += await examine(settings)
+    return found or [diagnosis.no_gateways()]
 
 
 async def _managed(manager: Whose) -> list[Finding]:

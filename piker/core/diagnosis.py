@@ -334,6 +334,11 @@ def credentials(missing: Mapping[str, str], of: Iterable[str], command: str) -> 
     return found or [_ok("credentials", f"set for {accounts}" if accounts else "none is needed")]
 
 
+def no_gateways() -> Finding:
+    """There is none to look at."""
+    return _ok("gateways", "none is set")
+
+
 def unknown(check: str, problem: str, mend: str = "") -> Finding:
     """What could not be looked at is no reason to think that all is well."""
     return _warning(check, f"can't be looked at: {problem}", mend)

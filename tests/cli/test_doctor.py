@@ -27,6 +27,7 @@ OF_ANY = [
     "permissions",
     "configuration",
     "credentials",
+    "gateways",
     "disk",
     "history",
     "clock",
@@ -173,6 +174,18 @@ async def test_a_credential_that_cannot_be_handed_over_is_found() -> None:
 
 
 @needs_root
+async def test_a_gateway_that_is_set_and_can_not_be_reached_is_found() -> None:
+    assert (await findings())["gateways"]["text"] == "none is set"
+    configure('[providers.ib]\ndata = "tcp:127.0.0.1:1"\n')
+    found = (await findings())["gateways"]
+    assert (found["level"], found["text"].partition(": no gateway")[0]) == (
+        *("problem", "tcp:127.0.0.1:1"),
+    )
+    assert found["mend"].startswith("start IB Gateway or TWS")
+    configure('[providers.ib]\nlines = "many"\n')
+    assert (await findings())["gateways"]["level"] == "warning"
+
+
 async def test_a_full_disk_is_found_where_the_journal_lies() -> None:
     state = paths.state_of("emsd")
     state.mkdir(mode=0o700)

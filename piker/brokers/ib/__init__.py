@@ -79,6 +79,7 @@ PROVIDER = brokers.Provider(
             "open_trade_dialog": "piker.brokers.ib.trade:open_trade_dialog",
             "check_settings": "piker.brokers.ib.trade:check_settings",
         },
+        "doctor": {"examine": "piker.brokers.ib.reach:examine"},
         "emsd": {"known_accounts": "piker.brokers.ib.accountnames:known_accounts"},
     },
     settings=Settings,
