@@ -48,6 +48,8 @@ MOST_OF_A_BASE = 60_000
 ASK_S = 90.0
 """So long a question may take, the pace of its venue included; then what was had is the answer."""
 
+Told = tuple[tuple[Bar, ...], tuple[Covered, ...], tuple[Missing, ...]]
+"""Bars, what they cover, and what is missing; each oldest first."""
 OpenHistory = Callable[[Any, Market], AbstractAsyncContextManager[HistoryClient]]
 
 
@@ -154,7 +156,10 @@ class Past:
             if asker.failed:
                 await self._go_on(of, base_s, paging, asker.failed)
         paging.fail("unanswered", f"not all of it was to be had within {ASK_S:g} s: ask again")
-        bars, coverage, missing = paging.result()
+        told = paging.result()
+        if not isinstance(client, KeptClient):
+            told = await self._with_older(of, call, base_s, told)
+        bars, coverage, missing = told
         bars = await self._with_parts(Series(of.fqme, base_s), bars, missing)
         if base_s != call.period_s:
             bars, coverage, missing = _made(of.traded, call, base_s, bars, coverage, missing)
@@ -175,13 +180,31 @@ class Past:
         if self._kept and self.kept:
             client = KeptClient(self._kept, of.fqme, of.traded, base_s, failed[1])
             paging.go_on_without(client.frames[base_s], failed)
-            while stretch := paging.next():
-                try:
-                    frame = await client.frame(base_s, *stretch)
-                except HistoryUnavailable:
-                    break
-                paging.take(frame.from_ns, frame.to_ns, frame.bars)
+            await _page_kept(client, base_s, paging)
         paging.fail(*failed)
+
+    async def _with_older(self, of: "_Of", call: History, base_s: int, told: Told) -> Told:
+        """With what is kept of time from before which the venue has nothing: imported, perhaps."""
+        bars, coverage, missing = told
+        left = _most(call, base_s) - len(bars)
+        before_all = missing and missing[0].why == "unavailable" and left > 0
+        if not (before_all and self._kept and self.kept):
+            return told
+        never, *others = missing
+        lacking: Lacking = (never.why, never.reason, never.pause_s)
+        client = KeptClient(self._kept, of.fqme, of.traded, base_s, never.reason)
+        paging = Paging(
+            period_s=base_s,
+            from_ns=never.from_ns,
+            to_ns=never.to_ns,
+            limit=left,
+            longest_ns=client.frames[base_s],
+            left_out=lacking,
+        )
+        await _page_kept(client, base_s, paging)
+        paging.fail(*lacking)
+        older, known, lacks = paging.result()
+        return (*older, *bars), _touching(known, coverage), (*lacks, *others)
 
     async def _with_parts(
         self, series: Series, bars: tuple[Bar, ...], missing: Sequence[Missing]
@@ -322,16 +345,38 @@ async def ask_one(client: HistoryClient, period_s: int, stretch: Stretch, asker:
         asker.take(frame.from_ns, frame.to_ns, frame.bars)
 
 
+async def _page_kept(client: KeptClient, period_s: int, paging: Paging) -> None:
+    """Give it what is kept, until nothing older is."""
+    while stretch := paging.next():
+        try:
+            frame = await client.frame(period_s, *stretch)
+        except HistoryUnavailable:
+            return
+        paging.take(frame.from_ns, frame.to_ns, frame.bars)
+
+
+def _touching(older: tuple[Covered, ...], newer: tuple[Covered, ...]) -> tuple[Covered, ...]:
+    """Both; where one ends as the next begins they are one."""
+    if older and newer and older[-1].to_ns == newer[0].from_ns:
+        both = structs.replace(newer[0], from_ns=older[-1].from_ns)
+        return *older[:-1], both, *newer[1:]
+    return *older, *newer
+
+
+def _most(call: History, base_s: int) -> int:
+    """How many bars of a base an answer may be of."""
+    times, limit = call.period_s // base_s, call.limit or LIMIT
+    return limit if times == 1 else min((limit + 1) * times, MOST_OF_A_BASE)
+
+
 def _paging(call: History, client: HistoryClient, base_s: int, left_out: Lacking) -> Paging:
     """Up to the newest bar that is final: a venue's own ticks may come late, too."""
     final_ns = clock.wall_ns() - GRACE_NS
-    times = call.period_s // base_s
-    limit = call.limit or LIMIT
     return Paging(
         period_s=base_s,
         from_ns=call.from_ns,
         to_ns=final_ns if call.to_ns is None else min(_end(call.to_ns, call.period_s), final_ns),
-        limit=limit if times == 1 else min((limit + 1) * times, MOST_OF_A_BASE),
+        limit=_most(call, base_s),
         longest_ns=client.frames[base_s],
         left_out=left_out,
     )
@@ -349,7 +394,7 @@ def _made(
     bars: Sequence[Bar],
     coverage: Sequence[Covered],
     missing: Sequence[Missing],
-) -> tuple[tuple[Bar, ...], tuple[Covered, ...], tuple[Missing, ...]]:
+) -> Told:
     """The bars of a longer period that those of a base are, at most as many as were asked for."""
     if not bars:
         return (), tuple(coverage), tuple(missing)
@@ -371,7 +416,7 @@ def _made(
 
 def _newest(
     made: tuple[Bar, ...], call: History, coverage: Sequence[Covered], missing: Sequence[Missing]
-) -> tuple[tuple[Bar, ...], tuple[Covered, ...], tuple[Missing, ...]]:
+) -> Told:
     """As much as was asked for, and what is known of its time."""
     from_ns = made[0].time_ns
     left = [each for each in missing if each.to_ns > from_ns]

@@ -7,7 +7,13 @@ import pytest
 from msgspec import structs
 
 from piker.archive import Archive, open_archive
-from piker.brokers import Frame, HistoryThrottled, HistoryUnanswered, VenueLost
+from piker.brokers import (
+    Frame,
+    HistoryThrottled,
+    HistoryUnanswered,
+    HistoryUnavailable,
+    VenueLost,
+)
 from piker.core.bars import NS
 from piker.core.rows import rows_of
 from piker.datad import UNKNOWN
@@ -255,6 +261,66 @@ async def test_what_the_venue_does_not_answer_hides_nothing_older_that_is_kept(
         (NEWEST_NS - 10 * NS, NEWEST_NS, why),
     ]
     assert {each.pause_s for each in reply.missing} == {pause_s}
+
+
+FIRST_NS = NEWEST_NS - 90 * NS
+
+
+async def begins(frame: Frame, period_s: int) -> Frame | Exception:
+    """The venue's bars begin there, in the midst of a frame."""
+    if frame.from_ns >= FIRST_NS:
+        return frame
+    first_ns = FIRST_NS if frame.to_ns > FIRST_NS else None
+    return HistoryUnavailable("before its first", first_ns)
+
+
+async def never(frame: Frame, period_s: int) -> Exception:
+    """It gives nothing at all."""
+    return HistoryUnavailable("no permission")
+
+
+@pytest.mark.parametrize("kept_to_ns", [FIRST_NS, FIRST_NS - 50 * NS])
+async def test_where_the_venues_bars_begin_older_ones_that_are_kept_go_on(
+    tmp_path: Path, kept_to_ns: int
+) -> None:
+    begin_ns = FIRST_NS - 400 * NS
+    async with a_store(tmp_path) as (desk, archive):
+        await keep(archive, begin_ns + 10 * NS, kept_to_ns)
+        desk.venue.past.script = [begins] * 4
+        told = [await asked(desk, from_ns=begin_ns) for _ in range(2)]
+        newest = await asked(desk)
+    kept = truth(1, begin_ns + 10 * NS, kept_to_ns)
+    gap = [(kept_to_ns, FIRST_NS, "unavailable")] if kept_to_ns < FIRST_NS else []
+    for reply in told:
+        assert reply.bars == kept + truth(1, FIRST_NS, NEWEST_NS)
+        assert missing(reply) == [(begin_ns, begin_ns + 10 * NS, "unavailable"), *gap]
+        assert len(reply.coverage) == 1 + len(gap)
+    assert newest.bars == told[0].bars
+    assert {each.reason for each in newest.missing} == {"before its first"}
+
+
+async def test_what_the_venue_never_gives_hides_nothing_that_is_kept(tmp_path: Path) -> None:
+    async with a_store(tmp_path) as (desk, archive):
+        await keep(archive, NEWEST_NS - 500 * NS, NEWEST_NS - 400 * NS)
+        desk.venue.past.script = [never]
+        replies = [await asked(desk, from_ns=NEWEST_NS - 600 * NS) for _ in range(2)]
+        assert len(desk.venue.past.asked) == 1
+    for reply in replies:
+        assert reply.bars == truth(1, NEWEST_NS - 500 * NS, NEWEST_NS - 400 * NS)
+        assert missing(reply) == [
+            (NEWEST_NS - 600 * NS, NEWEST_NS - 500 * NS, "unavailable"),
+            (NEWEST_NS - 400 * NS, NEWEST_NS, "unavailable"),
+        ]
+
+
+async def test_older_bars_that_are_kept_count_in_the_limit_with_the_venues(tmp_path: Path) -> None:
+    begin_ns = FIRST_NS - 400 * NS
+    async with a_store(tmp_path) as (desk, archive):
+        await keep(archive, begin_ns, FIRST_NS)
+        desk.venue.past.script = [begins] * 4
+        reply = await asked(desk, from_ns=begin_ns, limit=200)
+    assert reply.bars == truth(1, begin_ns, NEWEST_NS)[-200:]
+    assert missing(reply) == [(begin_ns, reply.bars[0].time_ns, "limit")]
 
 
 async def keep_with_a_part(archive: Archive) -> tuple[Bar, ...]:
