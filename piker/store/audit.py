@@ -100,10 +100,10 @@ class _Auditor:
         if path in unfinished(path.parent):
             return self._left(series, path)
         if DAMAGED in path.name:
-            text = (
-                "it was set aside, since it could not be read or had bad rows; its time is fetched "
-                "again: look at it, or delete it"
-            )
+            since, lost = "could not be read or had bad rows", "its time is fetched again"
+            if path.name.startswith(notes.NAME):
+                since, lost = "could not be read", notes.LOST
+            text = f"it was set aside, since it {since}; {lost}: look at it, or delete it"
             return note(path, text, series)
         return note(path, NOT_OURS, series)
 
@@ -117,7 +117,7 @@ class _Auditor:
         try:
             notes.read(path.parent)
         except Damaged as damaged:
-            yield self._unreadable(series, path, damaged)
+            yield self._unreadable(series, path, damaged, f"; {notes.LOST}")
 
     def _month(self, series: Series, month: Month, path: Path) -> Iterator[Finding]:
         try:
@@ -142,11 +142,11 @@ class _Auditor:
         self._files.write(series, month, good, coverage)
         return f"kept as {aside.name}; {len(good)} good rows stay, the rest is fetched again"
 
-    def _unreadable(self, series: Series, path: Path, damaged: Damaged) -> Finding:
+    def _unreadable(self, series: Series, path: Path, damaged: Damaged, lost: str = "") -> Finding:
         done = ""
         if self._repair:
             done = f"set aside as {parquet.set_aside(path, self._now_ns).name}"
-        return finding(path, series, Wrong(f"it can't be read: {damaged}"), done)
+        return finding(path, series, Wrong(f"it can't be read: {damaged}{lost}"), done)
 
 
 class _Look:

@@ -372,9 +372,10 @@ class BarFiles:
             return
         aside = parquet.set_aside(path, clock.wall_ns())
         logger.warning(
-            "%s can't be read and is %s now; its time is fetched again: %s",
+            "%s can't be read and is %s now; %s: %s",
             path,
             aside.name,
+            notes.LOST if path.name == notes.NAME else "its time is fetched again",
             damaged,
             extra=self._about(series),
         )

@@ -12,6 +12,11 @@ from piker.store import durable
 from piker.store.parquet import PASSED_OVER, Damaged
 
 NAME: Final = f"{PASSED_OVER}series.json"
+LOST: Final = (
+    "a calendar that an import named is lost with it: import again with --calendar; a backfill "
+    "that was under way is to be asked for again"
+)
+"""What it means where notes can't be read, and what to do. The market is described anew anyway."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):

@@ -194,6 +194,12 @@ def test_notes_that_cannot_be_read_are_found_and_set_aside(files: BarFiles) -> N
         f"set aside as _series.json.damaged-{NOW}",
     )
     assert wrong(files) == []
+    (aside,) = audit(files, NOW, repair=False)
+    for text in (found.text, aside.text):
+        assert "a calendar that an import named is lost with it: import again with --calendar" in (
+            text
+        )
+        assert "fetched again" not in text
 
 
 def test_what_a_crash_left_is_removed(files: BarFiles) -> None:

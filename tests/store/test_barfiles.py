@@ -145,6 +145,19 @@ def test_what_is_damaged_is_set_aside_reported_and_its_time_a_gap_again(
     assert np.array_equal(files.read(MINUTES, 0, NOW), rows)
 
 
+def test_notes_that_are_damaged_are_set_aside_and_what_is_lost_with_them_is_said(
+    files: BarFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    files.put(MINUTES, bars([JUNE]), [], how="imported", source="x", now_ns=NOW)
+    files.note(MINUTES, Notes(calendar="XNYS"))
+    path = files.place(MINUTES) / "_series.json"
+    path.write_text(path.read_text()[:20])
+    assert files.notes(MINUTES) == Notes()
+    (aside,) = path.parent.glob("_series.json.damaged-*")
+    assert f"is {aside.name} now; a calendar that an import named is lost with it" in caplog.text
+    assert "fetched again" not in caplog.text
+
+
 def test_who_doesnt_write_leaves_what_is_damaged_where_it_is(
     files: BarFiles, tmp_path: Path
 ) -> None:
