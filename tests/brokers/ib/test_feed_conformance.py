@@ -9,6 +9,7 @@ from piker.brokers.conformance import check_provider
 from piker.brokers.ib import PROVIDER, Settings
 from tests.fakes import gateway as fake
 from tests.fakes.gateway import a_gateway_process
+from tests.fakes.manager import PATIENCE_S
 
 DATA = replace(PROVIDER, endpoints={"datad": PROVIDER.endpoints["datad"]})
 WALKS = fake.Settings(walk_s=0.05, data_clients=frozenset({100}))
@@ -24,7 +25,7 @@ WALKS = fake.Settings(walk_s=0.05, data_clients=frozenset({100}))
 async def test_ib_keeps_every_promise_of_a_provider_of_data(home: Path, names: list[str]) -> None:
     async with a_gateway_process(home, WALKS):
         settings = Settings(data=f"unix:{home / 'gateway.sock'}")
-        report = await check_provider(DATA, settings, names)
+        report = await check_provider(DATA, settings, names, PATIENCE_S)
     assert report.broken == ()
     checks = [each.check for each in report.results]
     assert sum(check.startswith("describes") for check in checks) == len(names)
