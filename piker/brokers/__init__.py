@@ -33,7 +33,8 @@ The endpoints of the `brokerd` kind:
 - `check_settings(settings)`: looks at what a person set for orders, for `piker config check`.
   Refused(BrokenConfiguration) leaves it.
 
-The endpoint of the `emsd` kind, whose module imports next to nothing:
+The endpoint of the `emsd` kind, whose module imports next to nothing. It is asked of the providers
+that are piker's own: code of others doesn't run where all orders are.
 
 - `known_accounts(settings)`: all accounts that there can be by what a person set, in a mapping of
   whole names: False, where that shows without the venue that it is no real money; else True. Empty:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -423,6 +424,21 @@ async def test_before_its_venue_was_reached_only_what_settings_show_to_be_is_no_
     states = [(each.account, each.state, each.live) for each in reply.accounts]
     assert states == [("ib.main", "unreachable", live)]
     assert "1234567" not in caplog.text + repr(reply)
+
+
+async def test_a_third_partys_provider_does_not_run_where_all_orders_are(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "stranger.py").write_text("raise SystemExit")
+    info = home / "stranger-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[piker.brokers]\nstranger = stranger\n")
+    monkeypatch.syspath_prepend(home)
+    configure('[accounts."stranger.main"]\nlive = true\n')
+    async with a_house() as house:
+        reply = await house.ask(Accounts(), AccountsReply)
+    assert [(each.account, each.live) for each in reply.accounts] == [("stranger.main", True)]
 
 
 # --- what is not known
