@@ -5,6 +5,7 @@ import gzip
 import stat
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -60,9 +61,9 @@ class CsvFile:
     def __init__(self, path: Path, *, header: bool) -> None:
         self._path = path
         self._header = header
-        self.counted = "line", 1 + header
         with self._lines() as lines:
-            head = _understood(lines.readline)
+            self._blank, head = _understood(lambda: _first(lines))
+        self.counted = "line", 1 + self._blank + header
         self._separator = max(SEPARATORS, key=head.count)
         self.columns = self._read(n_rows=0).columns if header else self._numbered(head)
 
@@ -77,13 +78,14 @@ class CsvFile:
             ragged = self._ragged()
             if not ragged:
                 raise
-        return Table(self._rows(names, kinds, truncated=True), np.array(ragged, dtype=np.int64))
+        rows = self._rows(names, kinds, truncated=True, least=ragged[-1] + 1)
+        return Table(rows, np.array(ragged, dtype=np.int64))
 
     def texts(self, table: Table, at: Sequence[int]) -> list[dict[str, Any]]:
         """Some rows as they are written."""
         if not at:
             return []
-        return self._rows(table.frame.columns, truncated=True)[list(at)].to_dicts()
+        return self._read(truncated=True)[table.frame.columns][list(at)].to_dicts()
 
     def _rows(
         self,
@@ -91,12 +93,13 @@ class CsvFile:
         kinds: Mapping[str, Any] | None = None,
         *,
         truncated: bool = False,
+        least: int = 0,
     ) -> "pl.DataFrame":
-        """These columns, without the empty lines that the file ends with."""
+        """These columns, at least so many rows, without the empty lines that the file ends with."""
         frame = self._read(kinds, truncated=truncated)
         if _are_empty(frame[-1:]).any():  # or have no number where one is expected
             there = (~_are_empty(self._read(truncated=True))).arg_true()
-            frame = frame[: there[-1] + 1] if len(there) else frame.clear()
+            frame = frame[: max(least, there[-1] + 1 if len(there) else 0)]
         return frame[list(names)]
 
     def _numbered(self, head: str) -> list[str]:
@@ -118,6 +121,7 @@ class CsvFile:
             lambda: pl.read_csv(
                 self._path,
                 has_header=self._header,
+                skip_lines=self._blank,
                 separator=self._separator,
                 schema=nameless or None,
                 infer_schema=False,
@@ -138,7 +142,7 @@ class CsvFile:
         """The rows with more fields than the first line. Slow: polars doesn't say which."""
         width = len(self.columns)
         with self._lines() as lines:
-            reader = csv.reader(lines, delimiter=self._separator)
+            reader = csv.reader(islice(lines, self._blank, None), delimiter=self._separator)
             return _understood(lambda: list(_overfull(reader, width, self._header)))
         raise AssertionError("closing a file swallows nothing")
 
@@ -186,6 +190,14 @@ def _understood(read: Callable[[], T]) -> T:
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
+
+
+def _first(lines: Iterable[str]) -> tuple[int, str]:
+    """The first line that isn't empty, and how many are before it."""
+    for number, line in enumerate(lines):
+        if line.strip("\r\n"):
+            return number, line
+    return 0, ""
 
 
 def _overfull(lines: Iterable[list[str]], width: int, header: bool) -> Iterator[int]:

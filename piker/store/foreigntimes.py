@@ -119,14 +119,22 @@ class Times:
         )
 
     def _of_texts_as(self, written: str, raw: "pl.Series") -> np.ndarray:
-        """As a person says that they are written."""
+        """As a person says that they are written. Raises BadFile."""
         import polars as pl
+        from polars.exceptions import PolarsError
 
         if not (isinstance(raw.dtype, pl.String) or raw.dtype.is_integer()):
             raise BadFile(f"{raw.name}: expected times written as {written}, was {raw.dtype}")
-        times = _datetimes(raw.cast(pl.String), written)
+        if _has(written, "Z") and self._zone is None:
+            raise BadFile(f"{written}: what %Z stands for isn't understood: add --zone ZONE")
+        try:
+            times = _datetimes(raw.cast(pl.String), written)
+        except PolarsError as error:
+            problem = str(error).partition("\n")[0]
+            raise BadFile(f"times can't be read as {written}: {problem}") from error
         assert isinstance(times.dtype, pl.Datetime), "expected what it was made to be"
-        return _filled(times) if times.dtype.time_zone else self._without_zone(times)
+        in_utc = times.dtype.time_zone or _has(written, "s")
+        return _filled(times) if in_utc else self._without_zone(times)
 
     def _of_texts(self, raw: "pl.Series") -> np.ndarray:
         """Those that all end alike are quicker to read without their end."""
@@ -178,6 +186,7 @@ class Times:
 def joined(*halves: "pl.Series") -> "pl.Series":
     """A time as it is, or a date and a time of day as one. Raises BadFile."""
     import polars as pl
+    from polars.exceptions import PolarsError
 
     if len(halves) == 1:
         return halves[0]
@@ -187,8 +196,13 @@ def joined(*halves: "pl.Series") -> "pl.Series":
     for each in halves:
         if each.dtype.is_nested() or each.dtype.is_float():
             raise BadFile(f"{each.name}: expected half of a time, was {each.dtype}")
-    texts = [pl.lit(each).cast(pl.String) for each in halves]
-    return pl.select(pl.concat_str(texts, separator=" ")).to_series().alias(halves[-1].name)
+    try:
+        texts = [each.cast(pl.String) for each in halves]
+    except PolarsError as error:
+        kinds = " and ".join(str(each.dtype) for each in halves)
+        raise BadFile(f"expected the halves of a time, was {kinds}") from error
+    joint = pl.concat_str([pl.lit(each) for each in texts], separator=" ")
+    return pl.select(joint).to_series().alias(halves[-1].name)
 
 
 def unit_of(number: float) -> Unit | None:
@@ -240,6 +254,11 @@ def _parsed(texts: "pl.Series", formats: Sequence[str] = FORMATS) -> "pl.Series"
             break
         found = found.scatter(left.arg_true(), _datetimes(texts.filter(left), each))
     return found
+
+
+def _has(written: str, letter: str) -> bool:
+    """Whether %LETTER stands in how times are written, padded in some way or not."""
+    return bool(re.search(rf"(?<!%)(?:%%)*%[-_0]?{letter}", written))
 
 
 def _datetimes(texts: "pl.Series", written: str) -> "pl.Series":

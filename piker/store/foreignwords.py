@@ -91,6 +91,8 @@ def columns(text: str) -> dict[Field, str]:
             raise ValueError(f"expected FIELD=COLUMN, of {', '.join(FIELDS)}, was {each!r}")
         if name in chosen:
             raise ValueError(f"expected {name} once, was {text!r}")
+        if column in chosen.values():
+            raise ValueError(f"expected {column} for one field alone, was {text!r}")
         chosen[cast("Field", name)] = column
     return chosen
 

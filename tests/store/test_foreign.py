@@ -1,7 +1,7 @@
 """Somebody else's files: what is read of them, and what is refused of them with its place."""
 
 import gzip
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -169,6 +169,36 @@ def test_times_that_are_not_text_are_not_written_in_any_way(file: Path) -> None:
         of_frame(file, frame(pl.Series("time", [datetime(2017, 1, 1)])), asked)
 
 
+@pytest.mark.parametrize("zone", [None, ZoneInfo("Asia/Shanghai")])
+def test_a_count_of_seconds_that_is_said_to_be_one_is_utc_wherever_the_file_is_from(
+    file: Path, zone: ZoneInfo | None
+) -> None:
+    found = of(file, f"{HEAD}1483308000,1,1,1,1,5\n", Asked(period_s=3600, written="%s", zone=zone))
+    assert found.rows.copied()["time_ns"].tolist() == [FIRST_NS]
+    assert len(found.guessed) == 1
+
+
+def test_a_zone_that_is_written_in_letters_is_not_taken_as_utc(file: Path) -> None:
+    text, written = f"{HEAD}2017-01-01 17:00 EST,1,1,1,1,5\n", "%Y-%m-%d %H:%M %Z"
+    with pytest.raises(BadFile, match=r"what %Z stands for isn't understood: add --zone ZONE$"):
+        of(file, text, Asked(period_s=3600, written=written))
+    new_york = Asked(period_s=3600, written=written, zone=ZoneInfo("America/New_York"))
+    assert of(file, text, new_york).rows.copied()["time_ns"].tolist() == [FIRST_NS]
+
+
+def test_a_way_to_write_times_that_tells_no_time_is_refused(file: Path) -> None:
+    asked = Asked(period_s=3600, written="%Y-%m-%d %H")
+    with pytest.raises(BadFile, match=r"times can't be read as %Y-%m-%d %H: .*hour and minute"):
+        of(file, f"{HEAD}2017-01-01 22,1,1,1,1,5\n", asked)
+
+
+@pytest.mark.parametrize("clock", [timedelta(hours=22), b"\xff\xfe"])
+def test_what_is_no_half_of_a_time_is_refused(file: Path, clock: timedelta | bytes) -> None:
+    of_bars = pl.select(date=date(2017, 1, 1), time=clock, open=1, high=1, low=1, close=1)
+    with pytest.raises(BadFile, match=r"expected the halves of a time, was Date and (Dur|Bin)"):
+        of_frame(file, of_bars)
+
+
 NAMELESS = Asked(
     period_s=3600,
     header=False,
@@ -206,6 +236,23 @@ def test_a_parquet_file_has_no_first_line(file: Path) -> None:
 def test_a_row_with_a_field_too_many_is_bad_though_a_column_is_not_read(file: Path) -> None:
     shifted = "2017-01-01T23:00:00Z,1,200,1.4,1.1,1.3,5,6\n"
     found = of(file, HEAD.replace("\n", ",spread\n") + FIRST.replace("\n", ",0\n") + shifted)
+    assert found.bad == (Bad("line 3", "more fields than the first line has"),)
+
+
+@pytest.mark.parametrize("blank", ["\n", "\n\n", "\r\n"])
+@pytest.mark.parametrize(("head", "asked"), [(HEAD, HOUR), ("", NAMELESS)])
+def test_empty_lines_before_the_first_are_passed_over(
+    file: Path, blank: str, head: str, asked: Asked
+) -> None:
+    ragged = "2017-01-01T23:00:00Z,1.2,1.4,1.1,1.3,5,6\n"
+    found = of(file, blank + head + FIRST + ragged + LAST, asked)
+    line = blank.count("\n") + bool(head) + 2
+    assert found.bad == (Bad(f"line {line}", "more fields than the first line has"),)
+    assert found.rows.copied()["time_ns"].tolist() == [FIRST_NS, LAST_NS]
+
+
+def test_a_last_line_of_too_many_fields_is_bad_though_they_are_empty(file: Path) -> None:
+    found = of(file, HEAD + FIRST + ",,,,,,,,\n\n")
     assert found.bad == (Bad("line 3", "more fields than the first line has"),)
 
 
@@ -449,7 +496,7 @@ def test_a_column_of_something_else_than_numbers_is_refused(file: Path) -> None:
         of_frame(file, frame(times).with_columns(open=pl.Series([[1.0]])))
 
 
-@pytest.mark.parametrize("text", ["time", "time=", "when=x", "time=a,time=b"])
+@pytest.mark.parametrize("text", ["time", "time=", "when=x", "time=a,time=b", "date=a,time=a"])
 def test_what_names_no_column_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         foreignwords.columns(text)
