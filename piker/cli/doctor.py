@@ -17,6 +17,7 @@ from piker import __version__, brokers, clock, config, paths
 from piker.cli import FAILED, symptoms, systemd, whose
 from piker.cli.arguments import parser
 from piker.cli.systemd import Told
+from piker.config import Configuration
 from piker.core import diagnosis
 from piker.core.diagnosis import Finding, Whose
 from piker.errors import Refused, Unreachable
@@ -131,12 +132,23 @@ async def _gateways() -> list[Finding]:
         return [diagnosis.unknown("gateways", "the configuration is broken")]
     found: list[Finding] = []
     for name in configuration.providers:
-        declared = brokers.load(name)
-        examine = brokers.get_eps(declared, "doctor").get("examine")
-        if examine:
-            settings = config.provider_settings(configuration, name, declared.settings)
-            found += await examine(settings)
+        try:
+            found += await _on_the_way(configuration, name)
+        except Refused as no:
+            found.append(diagnosis.unknown("gateways", str(no)))
     return found or [diagnosis.no_gateways()]
+
+
+async def _on_the_way(configuration: Configuration, name: str) -> Iterable[Finding]:
+    """What a provider finds. Raises Refused, or OSError."""
+    declared = brokers.load(name)
+    examine = brokers.get_eps(declared, "doctor").get("examine")
+    if not examine:
+        return ()
+    found: Iterable[Finding] = await examine(
+        config.provider_settings(configuration, name, declared.settings)
+    )
+    return found
 
 
 async def _managed(manager: Whose) -> list[Finding]:

@@ -186,6 +186,14 @@ async def test_a_gateway_that_is_set_and_can_not_be_reached_is_found() -> None:
     assert (await findings())["gateways"]["level"] == "warning"
 
 
+async def test_a_provider_that_is_not_there_hides_no_gateway_of_another() -> None:
+    configure('[providers.nobody]\n[providers.ib]\ndata = "tcp:127.0.0.1:1"\n')
+    _, out, _ = await piker("doctor")
+    unknown, unreached = (line for line in out.splitlines() if " gateways: " in line)
+    assert "No such provider is installed (provider: nobody, " in unknown
+    assert unreached.startswith("problem  gateways: tcp:127.0.0.1:1: no gateway at ")
+
+
 async def test_a_full_disk_is_found_where_the_journal_lies() -> None:
     state = paths.state_of("emsd")
     state.mkdir(mode=0o700)

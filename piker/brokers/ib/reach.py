@@ -97,7 +97,7 @@ async def _greeted(address: str) -> Told:
 def _set_in(file: Path) -> str:
     """The address that ibgw is given by a file, as systemd.exec(5) reads it; nothing: none."""
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return ""
     found = [match[2] for each in lines if (match := _LINE.fullmatch(each))]

@@ -637,8 +637,8 @@ async def _connect(address: str) -> trio.SocketStream:
             return await trio.open_tcp_stream(host, int(port))
     except trio.TooSlowError as error:
         raise GatewayLost(f"no connection within {CONNECT_S:g} s: {address}") from error
-    except OSError as error:
-        problem = f"no gateway at {address}: {error.strerror or error}"
+    except (OSError, UnicodeError) as error:  # the second of what is no host's name
+        problem = f"no gateway at {address}: {getattr(error, 'strerror', None) or error}"
         raise GatewayLost(f"{problem}{_mend(where)}") from error
 
 

@@ -126,6 +126,17 @@ async def test_an_address_that_ibgw_makes_nothing_of_is_shown(address: str) -> N
     )
 
 
+async def test_an_address_that_is_no_text_is_shown_as_far_as_it_is() -> None:
+    leads_to("paper", "").write_bytes(b"GATEWAY=\xff:4001\n")
+    *_, unset = await found("paper")
+    assert unset.text.endswith("in numbers, was '\ufffd:4001'")
+
+
+async def test_what_can_be_no_hosts_name_is_told() -> None:
+    (finding,) = await found("tcp:a..b:4001")
+    assert finding.text.startswith("tcp:a..b:4001: no gateway at tcp:a..b:4001: ")
+
+
 async def test_what_can_name_no_gateway_is_told() -> None:
     (finding,) = await found("a gateway")
     assert finding.text == "a gateway: expected NAME, tcp:HOST:PORT or unix:/PATH"
