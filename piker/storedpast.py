@@ -7,6 +7,7 @@ is given on. Where nothing can be kept, it is given on all the same.
 from collections.abc import Mapping, Sequence
 
 import trio
+from msgspec import structs
 
 from piker import clock
 from piker.archive import Archive
@@ -137,8 +138,7 @@ async def refuse(
     new = Unavailable(from_ns=never[0], to_ns=never[1], reason=reason, asked_ns=clock.wall_ns())
 
     def change(notes: Notes) -> Notes:
-        unavailable = noted(notes.unavailable, new)
-        return Notes(unavailable=unavailable, wanted=notes.wanted, market=market)
+        return structs.replace(notes, unavailable=noted(notes.unavailable, new), market=market)
 
     await archive.change(series, change)
 
@@ -147,8 +147,7 @@ async def allow(archive: Archive, series: Series, stretches: Sequence[Pair]) -> 
     """Forget that the provider wouldn't give these: they are asked for again."""
 
     def change(notes: Notes) -> Notes:
-        unavailable = forgotten(notes.unavailable, stretches)
-        return Notes(unavailable=unavailable, wanted=notes.wanted, market=notes.market)
+        return structs.replace(notes, unavailable=forgotten(notes.unavailable, stretches))
 
     await archive.change(series, change)
 

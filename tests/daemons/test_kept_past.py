@@ -22,6 +22,7 @@ from piker.history import MOST_FRAMES
 from piker.interfaces.data import DATA, Covered, History, HistoryReply, NoSuchMarket
 from piker.quotes import Bar
 from piker.store.places import Series
+from piker.storedpast import allow
 from tests.conftest import WALL_NS
 from tests.daemons.test_backfill import reading, trade
 from tests.daemons.test_backfilling import a_store, no_threads
@@ -311,6 +312,22 @@ async def test_what_the_venue_never_gives_hides_nothing_that_is_kept(tmp_path: P
             (NEWEST_NS - 600 * NS, NEWEST_NS - 500 * NS, "unavailable"),
             (NEWEST_NS - 400 * NS, NEWEST_NS, "unavailable"),
         ]
+
+
+async def test_a_calendar_that_an_import_named_outlives_what_the_venue_does_not_give(
+    tmp_path: Path,
+) -> None:
+    series, stretch = Series(EURUSD.fqme, 1), (NEWEST_NS - 60 * NS, NEWEST_NS)
+    async with a_store(tmp_path) as (desk, archive):
+        await archive.change(series, lambda notes: structs.replace(notes, calendar="FX"))
+        desk.venue.past.script = [never]
+        await asked(desk, from_ns=stretch[0])
+        refused = await archive.notes(series)
+        await allow(archive, series, [stretch])
+        allowed = await archive.notes(series)
+    assert [(len(each.unavailable), each.calendar) for each in (refused, allowed)] == (
+        [(1, "FX"), (0, "FX")]
+    )
 
 
 async def test_older_bars_that_are_kept_count_in_the_limit_with_the_venues(tmp_path: Path) -> None:
