@@ -173,7 +173,6 @@ async def test_a_credential_that_cannot_be_handed_over_is_found() -> None:
     assert found["text"].startswith("sim: token: expected a file, was prw-------: ")
 
 
-@needs_root
 async def test_a_gateway_that_is_set_and_can_not_be_reached_is_found() -> None:
     assert (await findings())["gateways"]["text"] == "none is set"
     configure('[providers.ib]\ndata = "tcp:127.0.0.1:1"\n')
@@ -194,6 +193,7 @@ async def test_a_provider_that_is_not_there_hides_no_gateway_of_another() -> Non
     assert unreached.startswith("problem  gateways: tcp:127.0.0.1:1: no gateway at ")
 
 
+@needs_root
 async def test_a_full_disk_is_found_where_the_journal_lies() -> None:
     state = paths.state_of("emsd")
     state.mkdir(mode=0o700)
