@@ -48,6 +48,8 @@ MOST_OF_A_BASE = 60_000
 ASK_S = 90.0
 """So long a question may take, the pace of its venue included; then what was had is the answer."""
 
+TOO_LONG: Lacking = "unanswered", f"not all of it was to be had within {ASK_S:g} s: ask again", None
+
 Told = tuple[tuple[Bar, ...], tuple[Covered, ...], tuple[Missing, ...]]
 """Bars, what they cover, and what is missing; each oldest first."""
 OpenHistory = Callable[[Any, Market], AbstractAsyncContextManager[HistoryClient]]
@@ -146,7 +148,8 @@ class Past:
     async def _page(self, of: "_Of", stored: StoredClient | None, call: History) -> HistoryReply:
         client, base_s = await self._base(of, stored, call)
         paging = _paging(call, client, base_s, self._left_out(of))
-        with trio.move_on_after(ASK_S):
+        until = trio.current_time() + ASK_S
+        with trio.move_on_at(until):
             asker = _Asked(paging, self._left_out(of) if of.unasked else None)
             while not asker.failed and (stretch := paging.next()):
                 await ask_one(client, base_s, stretch, asker)
@@ -155,10 +158,10 @@ class Past:
                     paging.fail("limit", reason)
             if asker.failed:
                 await self._go_on(of, base_s, paging, asker.failed)
-        paging.fail("unanswered", f"not all of it was to be had within {ASK_S:g} s: ask again")
+        paging.fail(*TOO_LONG)
         told = paging.result()
         if not isinstance(client, KeptClient):
-            told = await self._with_older(of, call, base_s, told)
+            told = await self._with_older(of, call, base_s, told, until)
         bars, coverage, missing = told
         bars = await self._with_parts(Series(of.fqme, base_s), bars, missing)
         if base_s != call.period_s:
@@ -183,7 +186,9 @@ class Past:
             await _page_kept(client, base_s, paging)
         paging.fail(*failed)
 
-    async def _with_older(self, of: "_Of", call: History, base_s: int, told: Told) -> Told:
+    async def _with_older(
+        self, of: "_Of", call: History, base_s: int, told: Told, until: float
+    ) -> Told:
         """With what is kept of time from before which the venue has nothing: imported, perhaps."""
         bars, coverage, missing = told
         left = _most(call, base_s) - len(bars)
@@ -201,8 +206,10 @@ class Past:
             longest_ns=client.frames[base_s],
             left_out=lacking,
         )
-        await _page_kept(client, base_s, paging)
-        paging.fail(*lacking)
+        with trio.move_on_at(until):
+            await _page_kept(client, base_s, paging)
+            paging.fail(*lacking)
+        paging.fail(*TOO_LONG)
         older, known, lacks = paging.result()
         return (*older, *bars), _touching(known, coverage), (*lacks, *others)
 

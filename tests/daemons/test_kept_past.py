@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 from msgspec import structs
 
 from piker.archive import Archive, open_archive
@@ -18,7 +20,7 @@ from piker.core.bars import NS
 from piker.core.rows import rows_of
 from piker.datad import UNKNOWN
 from piker.errors import Refused
-from piker.history import MOST_FRAMES
+from piker.history import ASK_S, MOST_FRAMES
 from piker.interfaces.data import DATA, Covered, History, HistoryReply, NoSuchMarket
 from piker.quotes import Bar
 from piker.store.places import Series
@@ -312,6 +314,28 @@ async def test_what_the_venue_never_gives_hides_nothing_that_is_kept(tmp_path: P
             (NEWEST_NS - 600 * NS, NEWEST_NS - 500 * NS, "unavailable"),
             (NEWEST_NS - 400 * NS, NEWEST_NS, "unavailable"),
         ]
+
+
+async def test_older_bars_that_are_kept_are_looked_for_as_long_as_a_question_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_ns, end_ns, read_s = NEWEST_NS - 60_000 * NS, NEWEST_NS - 100 * NS, ASK_S / 3
+    series, known = Series(EURUSD.fqme, 1), [(begin_ns, end_ns)]
+    async with a_store(tmp_path) as (desk, archive):
+        await archive.put(series, rows_of(()), known, how="imported", source="file", now_ns=WALL_NS)
+        read = archive.read
+
+        async def slowly(*stretch: Any) -> Any:
+            await trio.sleep(read_s)
+            return await read(*stretch)
+
+        monkeypatch.setattr(archive, "read", slowly)
+        desk.venue.past.script = [never]
+        start = trio.current_time()
+        reply = await asked(desk, from_ns=begin_ns)
+        assert trio.current_time() - start <= ASK_S + read_s  # rows known in part are read, too
+    assert [each.why for each in reply.missing] == ["unanswered", "unavailable"]
+    assert [each.to_ns for each in reply.coverage] == [end_ns]
 
 
 async def test_a_calendar_that_an_import_named_outlives_what_the_venue_does_not_give(
