@@ -55,6 +55,11 @@ async def _told(configured: str, units: tuple[str, ...]) -> list[Told]:
     if not is_address(configured):
         expected = "expected NAME, tcp:HOST:PORT or unix:/PATH"
         return [("problem", expected, "mend piker.toml, then: piker config check")]
+    way = Path(configured.removeprefix("unix:"))
+    if way.is_relative_to(paths.runtime_directory()):  # a unit's: to connect might start that
+        if _is_bound(way):
+            return [("ok", "somebody listens there", "")]
+        return [("problem", "nobody listens there", TO_START)]
     if configured.startswith(("tcp:", "unix:")):
         return [await _greeted(configured)]
     silent = [each for each in units if not _is_bound(paths.socket_path(each, configured))]

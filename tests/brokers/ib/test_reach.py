@@ -108,6 +108,19 @@ async def test_sockets_that_listen_are_not_connected_to(served: Served) -> None:
     assert answers.level == "ok"
 
 
+async def test_a_socket_of_a_unit_that_is_set_by_its_path_is_not_connected_to() -> None:
+    way = paths.socket_path("ibgw", "paper")
+    way.parent.mkdir(parents=True, mode=0o700)
+    with closing(listen(str(way))) as of_way:
+        (finding,) = await found(f"unix:{way}")
+        of_way.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            of_way.accept()
+    assert (finding.level, finding.text) == ("ok", f"unix:{way}: somebody listens there")
+    (finding,) = await found(f"unix:{way}")
+    assert (finding.level, finding.text) == ("problem", f"unix:{way}: nobody listens there")
+
+
 async def test_who_only_has_market_data_has_one_gateway_and_who_trades_elsewhere_two(
     served: Served,
 ) -> None:
