@@ -27,7 +27,7 @@ from tests.system.trading import await_state, submit
 FAKES = Path(__file__).parents[1] / "fakes" / "gateway"
 DIRECTORY = "/opt/gateway"
 """Where the fake's sources are; no sandbox hides it, and nobody there imports it."""
-ORDERS_CLIENT, DATA_CLIENT, HOSTILE_CLIENT = 1, 100, 131
+ORDERS_CLIENT, DATA_CLIENT, HOSTILE_CLIENTS = 1, 100, (131, 132, 133)
 HOSTILE_REF = "an order of a hostile datad"
 PORTS = {"live": 4001, "paper": 4002}
 ACCOUNT = "DU1234567"
@@ -244,13 +244,13 @@ class House(Desk):
 
 
 def _words() -> Sequence[str]:
-    """A handshake, a login as one who reads data, and three orders that rest, in hex."""
+    """A handshake, and logins as one who reads data, each with an order that rests, in hex."""
     offer = b"v176..178"
     usual = dict(zip(CONTRACT_NAMES.split(), CONTRACT, strict=True)) | USUAL
     placed = write_order(PLACE, {**usual, "orderRef": HOSTILE_REF}, 178)
-    greeting = GREETING + len(offer).to_bytes(4, "big") + offer
-    orders = [frame(3, number, *placed) for number in (1, 2, 3)]
-    said = (greeting, frame(71, 2, HOSTILE_CLIENT, ""), *orders)
+    said = [GREETING + len(offer).to_bytes(4, "big") + offer]
+    for number, client in enumerate(HOSTILE_CLIENTS, 1):
+        said += [frame(71, 2, client, ""), frame(3, number, *placed)]
     return [each.hex() for each in said]
 
 

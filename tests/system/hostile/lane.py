@@ -1,8 +1,9 @@
 """What a datad tries that has a lane to a gateway: an order, by each way that it could go.
 
-    python -m hostile.lane RUNTIME_DIRECTORY PORT GREETING LOGIN ORDER ORDER ORDER
+    python -m hostile.lane RUNTIME_DIRECTORY PORT GREETING LOGIN ORDER LOGIN ORDER LOGIN ORDER
 
-What is to be said comes in hex. Writes the outcomes to standard output, as JSON in one line; in a
+What is to be said comes in hex: a login of its own for each way, since a gateway hears later, by a
+proxy, that a client has gone. Writes the outcomes to standard output, as JSON in one line; in a
 unit it says then that it is ready, and stays.
 """
 
@@ -76,10 +77,11 @@ def attempts(runtime: str, port: int, words: Sequence[str]) -> Mapping[str, Call
         "tcp": partial(socket.create_connection, ("127.0.0.1", port), PATIENCE_S),
     }
     doors = {name: f"{runtime}/piker/{name}.sock" for name in DOORS}
-    greeting, login, *tickets = words
+    greeting, *others = words
+    said = zip(ways.items(), others[::2], others[1::2], strict=True)
     orders = {
         f"order-by-{name}": partial(order, dial, (greeting, login, ticket))
-        for (name, dial), ticket in zip(ways.items(), tickets, strict=True)
+        for (name, dial), login, ticket in said
     }
     return orders | {f"reach-{name}": partial(sockets.connect, doors[name]) for name in doors}
 
