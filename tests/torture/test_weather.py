@@ -12,7 +12,8 @@ from random import Random
 import pytest
 import trio
 
-from piker.core.freshness import ENOUGH
+from piker.core.bars import NS
+from piker.core.freshness import ENOUGH, UNLEARNT_NS
 from piker.errors import Refused
 from piker.interfaces.orders import DiskFull
 from piker.orders import Life, Order
@@ -174,7 +175,10 @@ def a_stop(wish: str, ticks: int) -> Order:
 
 
 async def until_its_silences_are_known(house: House) -> None:
-    """Wait until datad has seen enough of the market to know how long it is usually silent."""
+    """Wait until datad has seen enough of the market to know how long it is usually silent.
+
+    It may still not know: quotes that come together are one sign of life.
+    """
     async for _ in Looks():
         counters = {each.name: each.value for each in (await house.health(*DATAD)).counters}
         if counters["ticks"] > TICKS_A_QUOTE * ENOUGH:
@@ -182,8 +186,8 @@ async def until_its_silences_are_known(house: House) -> None:
 
 
 async def until_stale(house: House) -> None:
-    """Wait until datad calls the market stale."""
-    with trio.fail_after(PATIENCE_S):
+    """Wait until datad calls the market stale, though it may know nothing of its silences."""
+    with trio.fail_after(UNLEARNT_NS / NS + PATIENCE_S):
         async for _ in Looks():
             health = await house.health(*DATAD)
             if (SIM.market, "stale") in [(each.name, each.state) for each in health.components]:
