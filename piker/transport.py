@@ -6,6 +6,7 @@ trio takes EAGAIN of a full backlog for success, so the sockets here are plain a
 
 import errno
 import os
+import random
 import socket
 import stat
 import struct
@@ -29,7 +30,7 @@ TURN = 16
 BACKLOG = 4096
 CONNECT_TIMEOUT_S = 5.0
 BACKLOG_RETRY_S = (0.005, 0.1)
-"""First and longest pause between attempts at a full backlog; the kernel has no event for it."""
+"""Between attempts at a full backlog: at most so long first, and later. The kernel has no event."""
 
 _PEER = struct.Struct("=iII")
 """struct ucred, unix(7): pid, uid, gid."""
@@ -281,7 +282,7 @@ async def _connect_patiently(sock: socket.socket, path: str) -> None:
         except BlockingIOError as error:
             if error.errno != errno.EAGAIN:
                 raise
-            await trio.sleep(pause)
+            await trio.sleep(random.uniform(0, pause))  # noqa: S311 else all come back at once
             pause = min(2 * pause, longest)
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
